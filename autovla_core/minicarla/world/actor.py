@@ -1,0 +1,115 @@
+"""What lives in the world. CARLA's convention throughout: left-handed metres, degrees, m/s, deg/s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+
+class LightColor(IntEnum):
+    """CARLA's TrafficLightState."""
+
+    RED = 0
+    YELLOW = 1
+    GREEN = 2
+    OFF = 3
+    UNKNOWN = 4
+
+
+@dataclass
+class VehicleControl:
+    """CARLA's VehicleControl: steer right positive."""
+
+    throttle: float = 0.0
+    steer: float = 0.0
+    brake: float = 0.0
+    hand_brake: bool = False
+    reverse: bool = False
+    manual_gear_shift: bool = False
+    gear: int = 0
+
+
+@dataclass
+class WalkerControl:
+    direction: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    speed: float = 0.0
+    jump: bool = False
+
+
+def _zeros() -> np.ndarray:
+    return np.zeros(3)
+
+
+@dataclass(eq=False)
+class Actor:
+    """One living thing of the world; kinds: vehicle, walker, light, sign, sensor, other."""
+
+    id: int
+    type_id: str
+    blueprint_uid: int = 0
+    attributes: dict[str, str] = field(default_factory=dict)
+    attribute_types: dict[str, int] = field(default_factory=dict)
+    parent_id: int = 0
+    attachment: int = 0
+    relative: tuple[np.ndarray, np.ndarray] | None = None  # of an attached actor: location, rotation
+    location: np.ndarray = field(default_factory=_zeros)  # x, y, z m
+    rotation: np.ndarray = field(default_factory=_zeros)  # pitch, yaw, roll deg
+    velocity: np.ndarray = field(default_factory=_zeros)  # m/s, world
+    angular_velocity: np.ndarray = field(default_factory=_zeros)  # deg/s
+    acceleration: np.ndarray = field(default_factory=_zeros)  # m/s2, world
+    box_center: np.ndarray = field(default_factory=_zeros)  # m, local
+    box_extent: np.ndarray = field(default_factory=_zeros)  # m, half sizes
+    semantic_tags: bytes = b""
+    stream_id: int = 0  # of a sensor; 0 = none
+    simulate_physics: bool = True
+    collides: bool = True
+    color: tuple[int, int, int] = (128, 128, 128)
+    light_state: int = 0  # VehicleLightState bits
+
+    @property
+    def kind(self) -> str:
+        prefix = self.type_id.split(".", 2)
+        if prefix[0] == "traffic":
+            return "light" if prefix[1] == "traffic_light" else "sign"
+        return prefix[0] if prefix[0] in ("vehicle", "walker", "sensor") else "other"
+
+
+@dataclass(eq=False)
+class Vehicle(Actor):
+    control: VehicleControl = field(default_factory=VehicleControl)
+    forward_speed: float = 0.0  # m/s along its heading, signed
+    lateral_speed: float = 0.0  # m/s, right positive
+    wheel_angle_deg: float = 0.0
+    physics: dict = field(default_factory=dict)  # VehiclePhysicsControl fields by name
+    speed_limit_kmh: float = 30.0
+    at_light_id: int = 0  # the light whose trigger box the vehicle is in; 0 = none
+    at_light_state: int = LightColor.GREEN
+    autopilot: bool = False  # driven by the server's own traffic
+    failure_state: int = 0
+
+
+@dataclass(eq=False)
+class Walker(Actor):
+    control: WalkerControl = field(default_factory=WalkerControl)
+
+
+@dataclass(eq=False)
+class TrafficSign(Actor):
+    sign_id: str = ""  # OpenDRIVE signal id
+    trigger_center: np.ndarray = field(default_factory=_zeros)  # local frame of the sign
+    trigger_extent: np.ndarray = field(default_factory=_zeros)
+
+
+@dataclass(eq=False)
+class TrafficLight(TrafficSign):
+    state: int = LightColor.RED
+    green_time: float = 10.0
+    yellow_time: float = 3.0
+    red_time: float = 2.0
+    elapsed_time: float = 0.0
+    frozen: bool = False
+    pole_index: int = 0
+    group: int = 0  # junction-wide group number: all lights of one junction
+    phase: int = 0  # which of the junction's phases (controllers) it belongs to
