@@ -88,11 +88,14 @@ class Vehicle(Actor):
     at_light_state: int = LightColor.GREEN
     autopilot: bool = False  # driven by the server's own traffic
     failure_state: int = 0
+    airborne: bool = True  # not yet on its wheels
+    constant_velocity: float | None = None  # m/s forward, held whatever the pedals say
 
 
 @dataclass(eq=False)
 class Walker(Actor):
     control: WalkerControl = field(default_factory=WalkerControl)
+    thrown: bool = False  # hit by a car, and still sliding
 
 
 @dataclass(eq=False)

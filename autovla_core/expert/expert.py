@@ -1,0 +1,135 @@
+"""The privileged driver: knows the scene, drives the route, says why."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autovla_core import geometry
+from autovla_core.contracts import Control, Plan, Scene
+from autovla_core.control.lateral import MAX_CURVATURE, curvature_of
+from autovla_core.control.tracker import Tracker, TrackerConfig
+from autovla_core.expert import hazards
+from autovla_core.expert.path import build_path
+from autovla_core.expert.rollout import Rollout, Start, drive
+from autovla_core.expert.rules import Rules
+from autovla_core.expert.speed import SpeedConfig, Stop
+from autovla_core.route.plan import RoutePlan
+from autovla_core.route.progress import RouteProgress
+
+_PLAN_INDEX = np.arange(5, 51, 5)
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """How the expert drives."""
+
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    top_speed: float = 20.0  # m/s
+    yield_memory_s: float = 0.5  # how long a conflict counts after it was last seen
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What binds the speed most."""
+
+    rule: str  # cruise, curve, lead, light, stop_sign, conflict, end
+    actor_id: int = 0  # of the actor, light or sign; 0 = none
+    distance: float = math.inf  # m from the front bumper
+
+
+@dataclass(frozen=True)
+class ExpertDecision:
+    """One tick of the expert."""
+
+    control: Control
+    plan: Plan  # a rollout of itself, from the pose of this tick
+    target_speed: float  # m/s after 1 s of the plan
+    reason: Reason
+
+    @property
+    def poses(self) -> np.ndarray:
+        """The plan's poses (10, 3), ego frame."""
+        return self.plan.poses
+
+
+class Expert:
+    """Drives one route. Its plan assumes that lights keep their colour and leaders their speed."""
+
+    def __init__(self, plan: RoutePlan, config: ExpertConfig | None = None) -> None:
+        self.config = config or ExpertConfig()
+        speed = self.config.speed
+        self.path = build_path(plan, speed.lateral_acceleration, 0.8 * speed.braking, self.config.top_speed)
+        self.progress = RouteProgress(plan)
+        self._rules = Rules(speed)
+        self._tracker = Tracker(self.config.tracker)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start the route anew."""
+        self.progress.reset()
+        self._rules.reset()
+        self._tracker.reset()
+        self._yields: dict[int, tuple[float, Stop]] = {}
+        self._last: tuple[float, float] | None = None  # time, yaw
+        self._yaw_rate = 0.0
+        self._steer = 0.0
+
+    def step(self, scene: Scene) -> ExpertDecision:
+        """Decide for one tick."""
+        s = self.progress.update(scene.pose)
+        self._watch_turning(scene)
+        rollout, cruise = self._roll_out(scene, s)
+        poses = geometry.relative(scene.pose, rollout.poses[_PLAN_INDEX])
+        poses[np.abs(poses) < 1e-9] = 0.0
+        plan = Plan(poses=poses, observed_at_s=scene.time_s, ready_at_s=scene.time_s)
+        control = self._tracker.step(plan, scene.time_s, scene.speed, self._yaw_rate)
+        self._steer = control.steer
+        reason = self._reason(rollout, cruise, s + scene.length / 2)
+        return ExpertDecision(control, plan, float(rollout.speed[10]), reason)
+
+    def _watch_turning(self, scene: Scene) -> None:
+        if self._last is not None and scene.time_s > self._last[0]:
+            turned = float(geometry.wrap_angle(scene.pose[2] - self._last[1]))
+            self._yaw_rate = turned / (scene.time_s - self._last[0])
+        self._last = (scene.time_s, float(scene.pose[2]))
+
+    def _roll_out(self, scene: Scene, s: float) -> tuple[Rollout, float]:
+        speed = self.config.speed
+        half_length = scene.length / 2
+        near = hazards.nearby(scene.actors, self.path, s, scene.width / 2)
+        constraints = [*hazards.leaders(near, s), *self._rules.stops(scene, s + half_length)]
+        constraints.append(Stop(self.path.length + 15.0, 0, "end"))
+        start = self._start(scene, s, half_length)
+        cruise = speed.limit_share * scene.speed_limit
+        rollout = drive(self.path, start, constraints, cruise, speed)
+        found = hazards.conflicts(near, rollout, half_length, scene.width, self._rules.protected(s), speed)
+        yields = self._remembered(found, scene.time_s)
+        if yields:
+            rollout = drive(self.path, start, [*constraints, *yields], cruise, speed)
+        return rollout, cruise
+
+    def _start(self, scene: Scene, s: float, half_length: float) -> Start:
+        curvature = min(max(curvature_of(self._steer), -MAX_CURVATURE), MAX_CURVATURE)
+        x, y, yaw = (float(v) for v in scene.pose)
+        return Start(x, y, yaw, max(float(scene.speed), 0.0), curvature, s, half_length)
+
+    def _remembered(self, found: list[Stop], time_s: float) -> list[Stop]:
+        """Conflicts seen now or a moment ago, so that a flickering forecast does not flicker the brake."""
+        for stop in found:
+            self._yields[stop.actor_id] = (time_s, stop)
+        self._yields = {
+            k: (seen, stop) for k, (seen, stop) in self._yields.items() if time_s - seen <= self.config.yield_memory_s
+        }
+        return [stop for _, stop in self._yields.values()]
+
+    def _reason(self, rollout: Rollout, cruise: float, front_s: float) -> Reason:
+        binding = rollout.binding
+        if binding is None:
+            index, _ = self.path.at(self.progress.s)
+            return Reason("curve" if self.path.cap[index] < cruise else "cruise")
+        place = binding.front_s if isinstance(binding, Stop) else binding.rear_s
+        return Reason(binding.rule, binding.actor_id, place - front_s)

@@ -1,0 +1,71 @@
+"""Lights and stop signs: which lines of the route ask the ego to stop now."""
+
+from __future__ import annotations
+
+from autovla_core.contracts import LightState, Scene, StopLine
+from autovla_core.expert.speed import SpeedConfig, Stop, needed_deceleration
+
+YELLOW_DECELERATION = 3.5  # m/s2: a harder stop than this is not made for yellow
+RED_DECELERATION = 7.0
+SIGN_WAIT_S = 0.8
+SIGN_RANGE_M = 3.0
+STANDING_SPEED = 0.1
+_PASSED_M = 0.8  # a bumper this far beyond a line has passed it
+_RIGHT_OF_WAY_M = 35.0
+
+
+class Rules:
+    """Remembers what was decided at a line, so that a decision does not flicker."""
+
+    def __init__(self, config: SpeedConfig) -> None:
+        self.config = config
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last episode."""
+        self._going: set[int] = set()  # lights that turned yellow too late to stop
+        self._waited: dict[int, float] = {}  # s stood at a sign
+        self._last_time: float | None = None
+        self._protected_until = -1.0  # m along the route
+
+    def stops(self, scene: Scene, front_s: float) -> list[Stop]:
+        """The stops that lines ahead ask for; ``front_s`` is the front bumper along the route (m)."""
+        dt = 0.0 if self._last_time is None else max(scene.time_s - self._last_time, 0.0)
+        self._last_time = scene.time_s
+        out = []
+        for line in scene.stop_lines:
+            if line.route_s < front_s - _PASSED_M:
+                continue
+            stop = self._light(line, scene, front_s) if line.kind == "light" else self._sign(line, scene, front_s, dt)
+            if stop is not None:
+                out.append(stop)
+        return out
+
+    def protected(self, s: float) -> bool:
+        """Whether the ego enters or crosses a junction on green."""
+        return s < self._protected_until
+
+    def _light(self, line: StopLine, scene: Scene, front_s: float) -> Stop | None:
+        if line.state in (LightState.GREEN, LightState.OFF):
+            self._going.discard(line.id)
+            if line.state is LightState.GREEN and line.route_s - front_s < 30.0:
+                self._protected_until = line.route_s + _RIGHT_OF_WAY_M
+            return None
+        if line.id in self._going:
+            return None
+        limit = YELLOW_DECELERATION if line.state is LightState.YELLOW else RED_DECELERATION
+        if needed_deceleration(scene.speed, line.route_s + _PASSED_M - front_s) > limit:
+            self._going.add(line.id)
+            return None
+        self._protected_until = -1.0
+        return Stop(line.route_s - self.config.line_gap, line.id, "light")
+
+    def _sign(self, line: StopLine, scene: Scene, front_s: float, dt: float) -> Stop | None:
+        waited = self._waited.get(line.id, 0.0)
+        if scene.speed < STANDING_SPEED and line.route_s - front_s < SIGN_RANGE_M:
+            waited += dt
+            self._waited[line.id] = waited
+        if waited >= SIGN_WAIT_S:
+            return None
+        self._protected_until = -1.0
+        return Stop(line.route_s - self.config.line_gap, line.id, "stop_sign")

@@ -1,0 +1,192 @@
+"""What the remote calls act on: the world, its sensors, its towns and who drives traffic. No sockets.
+
+A tick fills ``outbox`` with frames; the server takes them from there. Which streams have listeners
+is told to it by the server.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from autovla_core.minicarla.sensors.camera import Renderer
+from autovla_core.minicarla.sensors.geo import GeoReference
+from autovla_core.minicarla.sensors.hub import SensorHub
+from autovla_core.minicarla.sensors.snapshot import snapshot
+from autovla_core.minicarla.wire import stream
+from autovla_core.minicarla.wire.values import NO_ROTATION, Description, Pose
+from autovla_core.minicarla.world.actor import Actor
+from autovla_core.minicarla.world.town import TOWNS, Town, TownError, load_opendrive, load_town
+from autovla_core.minicarla.world.world import World
+
+logger = logging.getLogger(__name__)
+
+MAPS = "Carla/Maps/"
+UPLOADED = "OpenDriveMap"
+FREE_RUNNING_DELTA_S = 0.05  # of an asynchronous world that sets no fixed delta
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Vehicles that the server drives by itself, spawned whenever a town is loaded."""
+
+    vehicles: int = 0
+    seed: int = 0
+
+
+@dataclass(eq=False)
+class Session:
+    """One connected client."""
+
+    simulation: Simulation
+    traffic_manager_ports: set[int] = field(default_factory=set)
+
+    @property
+    def world(self) -> World:
+        return self.simulation.world
+
+
+class Simulation:
+    """The state behind all sessions."""
+
+    def __init__(
+        self,
+        town: str,
+        stream_port: int,
+        make_renderer: Callable[[Town], Renderer],
+        wall_clock: Callable[[], float],
+        traffic: Traffic | None = None,
+    ) -> None:
+        self.stream_port = stream_port
+        self.traffic = traffic or Traffic()
+        self.traffic_managers: dict[int, str] = {}  # port: host, as their clients said
+        self.listeners: dict[int, int] = {}  # stream id: subscribers
+        self.outbox: deque[tuple[int, list]] = deque()  # stream id, pieces of a frame
+        self.closed_streams: deque[int] = deque()  # of destroyed sensors
+        self.destroyed_since_tick = False
+        self.uploaded_xodr: str | None = None
+        self._make_renderer = make_renderer
+        self._wall_clock = wall_clock
+        self.world = World(load_town(town), seed=self.traffic.seed)
+        self._furnish()
+
+    @property
+    def delta_s(self) -> float:
+        """Length of the next tick, seconds."""
+        return float(self.world.settings["fixed_delta_seconds"] or FREE_RUNNING_DELTA_S)
+
+    @property
+    def synchronous(self) -> bool:
+        return bool(self.world.settings["synchronous_mode"])
+
+    @property
+    def needs_clean_snapshot(self) -> bool:
+        """Something died that the last snapshot still lists, and a Traffic Manager may look at it."""
+        return self.destroyed_since_tick and bool(self.traffic_managers)
+
+    # ---------------------------------------------------------------------------- towns
+
+    def maps(self) -> list[str]:
+        """Names of all that can be loaded."""
+        return [MAPS + name for name in (*TOWNS, *([UPLOADED] if self.uploaded_xodr else []))]
+
+    def load(self, name: str, reset_settings: bool) -> None:
+        """Start a new episode in a town; an empty name reloads the present one.
+
+        Raises:
+            TownError: unknown town.
+        """
+        bare = name.rstrip("/").rsplit("/", 1)[-1] or self.world.town.name
+        self._close_sensors()
+        self.world.load(self._town(bare, name), reset_settings)
+        self._furnish()
+
+    def _town(self, bare: str, asked: str) -> Town:
+        if bare == self.world.town.name and bare != UPLOADED:
+            return self.world.town
+        if bare == UPLOADED and self.uploaded_xodr is not None:
+            return load_opendrive(UPLOADED, self.uploaded_xodr)
+        if bare not in TOWNS:
+            raise TownError(f"Map '{asked}' not found; minicarla has {', '.join(self.maps())}")
+        return load_town(bare)
+
+    def _furnish(self) -> None:
+        """What a freshly loaded world needs besides itself."""
+        town = self.world.town
+        reference = GeoReference.of_map(town.xodr)
+        self.sensors = SensorHub(self.stream_port, reference, lambda: self._make_renderer(town))
+        self.destroyed_since_tick = False
+        if self.traffic.vehicles:
+            spawned = self.world.spawn_traffic(self.traffic.vehicles, self.traffic.seed)
+            logger.info("spawned %d vehicles driven by the server", len(spawned))
+
+    def _close_sensors(self) -> None:
+        self.closed_streams.extend(actor.stream_id for actor in self.world.actors.values() if actor.stream_id)
+
+    # ---------------------------------------------------------------------------- actors
+
+    def spawn(self, wanted: Description, pose: Pose, parent_id: int = 0, attachment: int = 0) -> Actor:
+        """Create an actor; ``pose`` is relative to the parent if there is one.
+
+        Raises:
+            SpawnError: with CARLA's text.
+            ValueError: a sensor's attributes make no sense.
+        """
+        actor = self.world.spawn(
+            wanted.type_id,
+            wanted.attributes,
+            pose.location,
+            pose.rotation,
+            parent_id,
+            attachment,
+            wanted.blueprint_uid,
+            wanted.attribute_types,
+        )
+        if actor.stream_id:
+            try:
+                self.sensors.add(actor)
+            except ValueError:
+                self.world.destroy(actor.id)
+                raise
+        return actor
+
+    def destroy(self, actor_id: int) -> None:
+        """Remove an actor and close its stream.
+
+        Raises:
+            ActorNotFound: no such actor.
+        """
+        actor = self.world.actors.get(actor_id)
+        self.world.destroy(actor_id)
+        self.destroyed_since_tick = True
+        self.sensors.remove(actor_id)
+        if actor is not None and actor.stream_id:
+            self.closed_streams.append(actor.stream_id)
+
+    # ---------------------------------------------------------------------------- time
+
+    def tick(self) -> int:
+        """Advance the world by one tick, queue its frames and return its number."""
+        delta_s = self.delta_s
+        self.world.step(delta_s)
+        self.destroyed_since_tick = False
+        if self.listeners.get(stream.WORLD_STREAM_ID):
+            self.outbox.append((stream.WORLD_STREAM_ID, self._episode_state(delta_s)))
+        self.outbox.extend(self.sensors.measure(self.world, delta_s, self.listeners))
+        return self.world.frame
+
+    def _episode_state(self, delta_s: float) -> list:
+        world = self.world
+        header = stream.Header(stream.WORLD_OBSERVER, world.frame, world.time, NO_ROTATION, NO_ROTATION)
+        payload = snapshot(
+            world.episode_id, world.actors.values(), delta_s, self._wall_clock(), map_changed=world.map_changed
+        )
+        world.map_changed = False
+        return stream.frame(header, payload)
+
+    def forget(self, session: Session) -> None:
+        """A client left: the Traffic Managers that lived in its process are gone."""
+        for port in session.traffic_manager_ports:
+            self.traffic_managers.pop(port, None)

@@ -1,0 +1,141 @@
+"""The land's triangles: carriageway, junctions, sidewalks, kerbs and grass. Right-handed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from autovla_core.frames import point_from_carla
+from autovla_core.minicarla.world.areas import Areas, edges, polygons
+from autovla_core.minicarla.world.ground import CELL_M, Ground
+from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, from_quads, join
+from autovla_core.minicarla.world.surfaces import UP, drape, lay, quads_mesh, ribbon
+from autovla_core.minicarla.world.survey import Strip, simplify
+
+KERB_M = 0.15  # height of a sidewalk above the road
+KERB_WIDTH_M = 0.18
+VERGE_M = 2.0
+TERRAIN_CELL_M = 8.0
+TERRAIN_BELOW_M = 0.12
+FAR_CELL_M = 80.0
+FAR_CELLS = 5
+
+ASPHALT = (0.105, 0.105, 0.11)
+PAVING = (0.36, 0.345, 0.32)
+KERB = (0.52, 0.51, 0.49)
+GRASS = (0.105, 0.2, 0.06)
+
+
+def build_roads(strips: Sequence[Strip], areas: Areas, ground: Ground) -> Mesh:
+    """Return the land without paint."""
+    parts = [_street_surfaces([strip for strip in strips if strip.record.junction_id < 0])]
+    parts += [drape(area, ground, 0.0, ASPHALT, Material.ASPHALT, Tag.ROAD) for area in areas.junctions]
+    for corner in areas.corners:
+        parts.append(_raised(corner, areas, ground, PAVING, Material.PAVING, Tag.SIDEWALK))
+    for island in areas.islands:
+        parts.append(_raised(island, areas, ground, GRASS, Material.GRASS, Tag.TERRAIN))
+    parts.append(_terrain(areas.paved, ground))
+    return join(parts)
+
+
+def _street_surfaces(streets: Sequence[Strip]) -> Mesh:
+    asphalt, paving, kerbs, verges = [], [], [], []
+    for strip in streets:
+        keep = simplify(strip.points * (1.0, 1.0, 6.0))  # a hill's crest is seen more than a bend's edge
+        left, right = (edge[keep] for edge in edges(strip))
+        if strip.record.type != "sidewalk":
+            asphalt.append(ribbon(left, right))
+            continue
+        across = right - left
+        inner = left + across * (KERB_WIDTH_M / np.linalg.norm(across, axis=1))[:, None]
+        outer = right + across * (VERGE_M / np.linalg.norm(across, axis=1))[:, None]
+        paving.append(ribbon(inner + KERB_M * UP, right + KERB_M * UP))
+        kerbs.append(ribbon(left + KERB_M * UP, inner + KERB_M * UP))
+        kerbs.append(ribbon(left, left + KERB_M * UP))
+        verges.append(ribbon(right + KERB_M * UP, outer - TERRAIN_BELOW_M * UP))
+    return join(
+        [
+            quads_mesh(asphalt, ASPHALT, Material.ASPHALT, Tag.ROAD),
+            quads_mesh(paving, PAVING, Material.PAVING, Tag.SIDEWALK),
+            quads_mesh(kerbs, KERB, Material.PAVING, Tag.SIDEWALK),
+            quads_mesh(verges, GRASS, Material.GRASS, Tag.TERRAIN),
+        ]
+    )
+
+
+def _raised(
+    shape: BaseGeometry,
+    road: BaseGeometry,
+    walks: BaseGeometry,
+    ground: Ground,
+    color: Sequence[float],
+    material: int,
+    tag: int,
+) -> Mesh:
+    """A raised area with a kerb where it borders ``road`` and a grass verge on its open sides."""
+    kerbs, verges = [], []
+    for part in polygons(shape):
+        for number, ring in enumerate([part.exterior, *part.interiors]):
+            points = np.asarray(ring.coords)[:, :2]
+            if ring.is_ccw == (number > 0):
+                points = points[::-1]
+            for a, b in zip(points[:-1], points[1:], strict=True):
+                if np.hypot(*(b - a)) > 0.02:
+                    _border(a, b, road, walks, ground, kerbs, verges)
+    return join(
+        [
+            drape(shape, ground, KERB_M, color, material, tag),
+            quads_mesh(kerbs, KERB, Material.PAVING, Tag.SIDEWALK),
+            quads_mesh(verges, GRASS, Material.GRASS, Tag.TERRAIN),
+        ]
+    )
+
+
+def _border(
+    a: np.ndarray, b: np.ndarray, road: BaseGeometry, walks: BaseGeometry, ground: Ground, kerbs: list, verges: list
+) -> None:
+    """The edge from a to b of a raised area, which lies to its left."""
+    middle = shapely.Point((a + b) / 2)
+    if walks.distance(middle) < 0.05:
+        return
+    edge = lay(np.stack([a, b]), ground, 0.0)
+    direction = (b - a) / np.hypot(*(b - a))
+    outward = np.array([direction[1], -direction[0], 0.0])
+    if road.distance(middle) < 0.05:
+        top = edge + KERB_M * UP
+        kerbs.append(ribbon(top, edge))
+        inner = top - KERB_WIDTH_M * outward + 0.004 * UP  # drawn upon the paving
+        kerbs.append(ribbon(inner, top + 0.004 * UP))
+    else:
+        verges.append(ribbon(edge + KERB_M * UP, edge + VERGE_M * outward - TERRAIN_BELOW_M * UP))
+
+
+def _terrain(paved: BaseGeometry, ground: Ground) -> Mesh:
+    """Grass in squares, left out where roads and sidewalks cover it, and coarse fields to the horizon."""
+    low = point_from_carla(ground.origin)
+    size = (np.array(ground.heights.shape) - 1) * CELL_M
+    x0, x1, y0, y1 = low[0], low[0] + size[0], low[1] - size[1], low[1]
+    xs = np.linspace(x0, x1, int(np.ceil(size[0] / TERRAIN_CELL_M)) + 1)
+    ys = np.linspace(y0, y1, int(np.ceil(size[1] / TERRAIN_CELL_M)) + 1)
+    cells = _squares(xs, ys)
+    boxes = shapely.box(cells[:, 0, 0], cells[:, 0, 1], cells[:, 2, 0], cells[:, 2, 1])
+    shapely.prepare(paved)
+    near = lay(cells[~shapely.contains(paved, boxes)], ground, -TERRAIN_BELOW_M)
+    reach = FAR_CELL_M * FAR_CELLS
+    wide_x = np.concatenate([np.arange(x0 - reach, x0, FAR_CELL_M), [x0, x1], np.arange(x1, x1 + reach + 1, FAR_CELL_M)[1:]])
+    wide_y = np.concatenate([np.arange(y0 - reach, y0, FAR_CELL_M), [y0, y1], np.arange(y1, y1 + reach + 1, FAR_CELL_M)[1:]])
+    far = _squares(wide_x, wide_y)
+    middle = far.mean(1)
+    inside = (middle[:, 0] > x0) & (middle[:, 0] < x1) & (middle[:, 1] > y0) & (middle[:, 1] < y1)
+    far = lay(far[~inside], ground, -TERRAIN_BELOW_M)
+    return from_quads(np.concatenate([near, far]), GRASS, Material.GRASS, Tag.TERRAIN)
+
+
+def _squares(xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Cells (n, 4, 2) of a grid, counter-clockwise from the lower left."""
+    x, y = np.meshgrid(xs, ys, indexing="ij")
+    grid = np.stack([x, y], axis=-1)
+    return np.stack([grid[:-1, :-1], grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:]], axis=2).reshape(-1, 4, 2)

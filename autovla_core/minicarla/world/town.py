@@ -1,0 +1,127 @@
+"""Towns: OpenDRIVE text in, lanes, signals, solids, ground and mesh out. CARLA's frame.
+
+The only file of minicarla that imports carla, for its offline map geometry.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+import carla
+import numpy as np
+
+from autovla_core.minicarla.world import mesh as meshes
+from autovla_core.minicarla.world import road_mesh, scenery, signals, survey
+from autovla_core.minicarla.world.ground import Ground, LaneGrid, build_ground
+from autovla_core.minicarla.world.layout import Lane, Signal, Solid, TownError
+from autovla_core.minicarla.world.mesh import Mesh
+
+__all__ = ["TOWNS", "Lane", "Signal", "Solid", "Town", "TownError", "load_opendrive", "load_town"]
+
+TOWNS = ("Havenbrook",)
+TOWNS_FOLDER = Path(__file__).parent.parent / "towns"
+SCENERY_SEEDS = {"Havenbrook": 7}
+
+SPAWN_EVERY_M = 20.0
+SPAWN_FROM_ENDS_M = 8.0
+SPAWN_ABOVE_M = 0.5
+
+SpawnPoint = tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Town:
+    """Everything that stands still."""
+
+    name: str
+    xodr: str
+    spawn_points: tuple[SpawnPoint, ...]  # x, y, z, pitch, yaw, roll
+    lanes: tuple[Lane, ...]
+    signals: tuple[Signal, ...]
+    solids: tuple[Solid, ...]
+    mesh: Mesh  # right-handed, without the lamps of the traffic lights
+    ground: Ground
+    lane_grid: LaneGrid
+
+    def height(self, x: float, y: float) -> float:
+        """Return the ground's z in metres; on roads exact within a centimetre."""
+        return self.ground.height(x, y)
+
+    def nearest_lane(self, x: float, y: float) -> tuple[int, float, float]:
+        """Return (lane index, s along it, lateral offset to the right of its centre line), in metres."""
+        return self.lane_grid.nearest(x, y)
+
+
+def load_town(name: str) -> Town:
+    """Load a shipped town with its scenery.
+
+    Raises:
+        TownError: if the name is not in TOWNS.
+    """
+    if name not in TOWNS:
+        raise TownError(f"no town {name!r}; known: {', '.join(TOWNS)}")
+    return _load(name, (TOWNS_FOLDER / f"{name}.xodr").read_text(encoding="utf-8"), SCENERY_SEEDS[name])
+
+
+def load_opendrive(name: str, xodr_text: str) -> Town:
+    """Load any OpenDRIVE text: roads, signals and grass, no buildings.
+
+    Raises:
+        TownError: if the text is not OpenDRIVE that carla.Map reads, or a lane has no valid waypoint.
+    """
+    return _load(name, xodr_text, None)
+
+
+def _load(name: str, xodr: str, scenery_seed: int | None) -> Town:
+    try:
+        root = ET.fromstring(xodr)
+        carla_map = carla.Map(name, xodr)
+    except (ET.ParseError, RuntimeError) as error:
+        raise TownError(f"town {name!r}: not an OpenDRIVE map: {error}") from error
+    strips = survey.survey(carla_map, root)
+    lanes = survey.build_lanes(carla_map, strips)
+    if not lanes:
+        raise TownError(f"town {name!r}: no driving lane")
+    records = [strip.record for strip in strips if strip.record.type == "driving"]
+    placed = signals.build_signals(root, lanes, records)
+    lanes = signals.with_signals(lanes, placed)
+    ground = build_ground(lanes)
+    crosswalks = _crosswalks(carla_map)
+    roads = road_mesh.build_roads(strips, placed, crosswalks, ground)
+    things = scenery.build_scenery(strips, placed, ground, scenery_seed)
+    return Town(
+        name=name,
+        xodr=xodr,
+        spawn_points=_spawn_points(lanes),
+        lanes=tuple(lanes),
+        signals=tuple(placed),
+        solids=things.solids,
+        mesh=meshes.join([roads, things.mesh]),
+        ground=ground,
+        lane_grid=LaneGrid(lanes),
+    )
+
+
+def _crosswalks(carla_map: carla.Map) -> np.ndarray:
+    """Return (n, 4, 3) corners; carla closes each outline with its first corner again."""
+    corners = np.array([(p.x, p.y, p.z) for p in carla_map.get_crosswalks()], float)
+    return corners.reshape(-1, 5, 3)[:, :4]
+
+
+def _spawn_points(lanes: list[Lane]) -> tuple[SpawnPoint, ...]:
+    return tuple(
+        point for lane in lanes if lane.junction_id < 0 for point in _lane_spawn_points(lane)
+    )
+
+
+def _lane_spawn_points(lane: Lane) -> list[SpawnPoint]:
+    found = []
+    for s in np.arange(SPAWN_FROM_ENDS_M, lane.s[-1] - SPAWN_FROM_ENDS_M, SPAWN_EVERY_M):
+        i = int(np.searchsorted(lane.s, s))
+        x, y, z = lane.points[i].tolist()
+        run = lane.s[i + 1] - lane.s[i - 1]
+        pitch = float(np.degrees(np.arctan2(lane.points[i + 1, 2] - lane.points[i - 1, 2], run)))
+        found.append((x, y, z + SPAWN_ABOVE_M, pitch, float(lane.yaw_deg[i]), 0.0))
+    return found

@@ -1,0 +1,219 @@
+"""Writes the town Havenbrook as OpenDRIVE: python tools/generate_town.py [--out FILE].
+
+Five by four nodes, 120 m apart; corners are curves, nodes on the edge are T junctions, nodes inside are
+crossings or the roundabout. The middle column is an avenue with two lanes per direction. The north-east lies on
+a hill. The shipped file is this program's output, byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from autovla_core.minicarla.world.opendrive import (
+    SPEED_LIMIT,
+    STOP,
+    YIELD,
+    Arc,
+    Arm,
+    Geometry,
+    LaneSpec,
+    Line,
+    Network,
+    Pose,
+    Road,
+    ramp,
+)
+
+Node = tuple[int, int]
+
+NAME = "Havenbrook"
+SHIPPED = Path(__file__).parent.parent / "autovla_core" / "minicarla" / "towns" / f"{NAME}.xodr"
+
+BLOCK_M = 120.0
+COLUMNS, ROWS = 5, 4
+CUT_M, ROUNDABOUT_CUT_M = 16.0, 30.0
+CORNER_RADIUS_M = 28.0
+RING_RADIUS_M, RING_GAP_RAD = 14.0, math.radians(28.0)
+BOW_RADIUS_M, BOW_RAD = 42.0, math.radians(25.0)
+
+AVENUE_COLUMN = 2
+ROUNDABOUT: Node = (3, 1)
+SIGNALISED: tuple[Node, ...] = ((1, 1), (2, 0), (2, 1), (2, 2), (3, 2))
+ALL_WAY_STOP: tuple[Node, ...] = ((1, 2),)
+BOWED: tuple[tuple[Node, str], ...] = (((0, 1), "E"), ((3, 2), "E"), ((1, 3), "E"), ((4, 1), "N"), ((1, 0), "N"))
+NODE_HEIGHT_M: dict[Node, float] = {(2, 3): 2.5, (3, 3): 6.0, (3, 2): 3.0, (4, 2): 4.0}
+SPEED_SIGN_EVERY = 3
+SPEED_SIGN_BEFORE_END_M = 65.0
+
+SIDES = {"E": (1, 0), "N": (0, 1), "W": (-1, 0), "S": (0, -1)}  # counter-clockwise
+HEADING = {"E": 0.0, "N": math.pi / 2, "W": math.pi, "S": -math.pi / 2}
+OPPOSITE = {"E": "W", "W": "E", "N": "S", "S": "N"}
+
+
+def street(lanes_per_side: int) -> dict[int, LaneSpec]:
+    """A two-way street: driving lanes, 0.3 m to the kerb, 2.5 m of sidewalk."""
+    center = "broken" if lanes_per_side == 1 else "solid solid"
+    lanes = {0: LaneSpec("none", mark=center, color="yellow")}
+    for side in (1, -1):
+        for i in range(1, lanes_per_side + 1):
+            outer = i == lanes_per_side
+            mark, change = ("solid", "none") if outer else ("broken", "both")
+            lanes[side * i] = LaneSpec("driving", (3.5, 0.0, 0.0, 0.0), mark, lane_change=change)
+        lanes[side * (lanes_per_side + 1)] = LaneSpec("shoulder", (0.3, 0.0, 0.0, 0.0), "curb")
+        lanes[side * (lanes_per_side + 2)] = LaneSpec("sidewalk", (2.5, 0.0, 0.0, 0.0))
+    return lanes
+
+
+def ring_lanes() -> dict[int, LaneSpec]:
+    """The roundabout's one lane, driven counter-clockwise around the island."""
+    return {
+        1: LaneSpec("shoulder", (0.3, 0.0, 0.0, 0.0), "curb"),
+        0: LaneSpec("none", mark="solid", color="yellow"),
+        -1: LaneSpec("driving", (4.5, 0.0, 0.0, 0.0), "solid"),
+        -2: LaneSpec("shoulder", (0.3, 0.0, 0.0, 0.0), "curb"),
+        -3: LaneSpec("sidewalk", (2.5, 0.0, 0.0, 0.0)),
+    }
+
+
+def is_corner(node: Node) -> bool:
+    return node[0] in (0, COLUMNS - 1) and node[1] in (0, ROWS - 1)
+
+
+def cut(node: Node) -> float:
+    """How far before the node a street ends."""
+    return ROUNDABOUT_CUT_M if node == ROUNDABOUT else CUT_M
+
+
+def neighbour(node: Node, side: str) -> Node:
+    return node[0] + SIDES[side][0], node[1] + SIDES[side][1]
+
+
+def in_town(node: Node) -> bool:
+    return 0 <= node[0] < COLUMNS and 0 <= node[1] < ROWS
+
+
+def pose_beside(node: Node, side: str) -> Pose:
+    """Where the street begins that leaves a node to one side."""
+    dx, dy = SIDES[side]
+    return Pose(node[0] * BLOCK_M + dx * cut(node), node[1] * BLOCK_M + dy * cut(node), HEADING[side])
+
+
+def straight_or_bow(length: float, bowed: bool) -> list[Geometry]:
+    """A line, or a line with a bow to the left that comes back to it."""
+    if not bowed:
+        return [Line(length)]
+    arc = BOW_RADIUS_M * BOW_RAD
+    lead = (length - 4 * BOW_RADIUS_M * math.sin(BOW_RAD)) / 2
+    bend = [Arc(arc, BOW_RADIUS_M), Arc(2 * arc, -BOW_RADIUS_M), Arc(arc, BOW_RADIUS_M)]
+    return [Line(lead), *bend, Line(lead)]
+
+
+def add_streets(network: Network) -> dict[Node, dict[str, Arm]]:
+    """Add the straight and bowed streets and the corner curves; returns the arms of every node by side."""
+    arms: dict[Node, dict[str, Arm]] = {}
+    for node in nodes():
+        for side in ("E", "N"):
+            other = neighbour(node, side)
+            if in_town(other) and not is_corner(node) and not is_corner(other):
+                length = BLOCK_M - cut(node) - cut(other)
+                avenue = side == "N" and node[0] == AVENUE_COLUMN
+                pieces = straight_or_bow(length, (node, side) in BOWED)
+                name = f"{'Avenue' if avenue else 'Street'} {node[0]}{node[1]}{side}"
+                road = network.add_road(name, pose_beside(node, side), pieces, street(2 if avenue else 1))
+                _attach(arms, road, (node, side), (other, OPPOSITE[side]))
+    for node in nodes():
+        if is_corner(node):
+            _add_corner(network, arms, node)
+    return arms
+
+
+def nodes() -> Iterator[Node]:
+    return ((i, j) for j in range(ROWS) for i in range(COLUMNS))
+
+
+def _add_corner(network: Network, arms: dict[Node, dict[str, Arm]], corner: Node) -> None:
+    """One street from the neighbour on the row around the corner to the neighbour on the column."""
+    across, along = ("E" if corner[0] == 0 else "W"), ("N" if corner[1] == 0 else "S")
+    first, last = neighbour(corner, across), neighbour(corner, along)
+    turn_left = (across, along) in (("E", "S"), ("W", "N"))
+    radius = CORNER_RADIUS_M if turn_left else -CORNER_RADIUS_M
+    quarter = Arc(CORNER_RADIUS_M * math.pi / 2, radius)
+    legs = [Line(BLOCK_M - cut(node) - CORNER_RADIUS_M) for node in (first, last)]
+    pose = pose_beside(first, OPPOSITE[across])
+    road = network.add_road(f"Corner {corner[0]}{corner[1]}", pose, [legs[0], quarter, legs[1]], street(1))
+    _attach(arms, road, (first, OPPOSITE[across]), (last, OPPOSITE[along]))
+
+
+def _attach(arms: dict[Node, dict[str, Arm]], road: Road, start: tuple[Node, str], end: tuple[Node, str]) -> None:
+    heights = [NODE_HEIGHT_M.get(node, 0.0) for node, _ in (start, end)]
+    road.elevation = ramp(*heights, road.length)
+    arms.setdefault(start[0], {})[start[1]] = (road, "start")
+    arms.setdefault(end[0], {})[end[1]] = (road, "end")
+
+
+def add_junctions(network: Network, arms: dict[Node, dict[str, Arm]]) -> None:
+    """Join the streets and set lights, signs and crosswalks."""
+    for node in (n for n in nodes() if not is_corner(n)):
+        sides = {side: arms[node][side] for side in SIDES if side in arms[node]}
+        if node == ROUNDABOUT:
+            _add_roundabout(network, node, sides)
+            continue
+        junction = network.add_junction(f"Node {node[0]}{node[1]}", list(sides.values()))
+        if node in SIGNALISED:
+            axes = [[sides[side] for side in axis if side in sides] for axis in ("EW", "NS")]
+            network.add_lights(junction, axes)
+            for arm in sides.values():
+                network.add_crosswalk(arm)
+        else:
+            for side, arm in sides.items():
+                if node in ALL_WAY_STOP or OPPOSITE[side] not in sides:
+                    network.add_signal(arm, STOP)
+
+
+def _add_roundabout(network: Network, node: Node, sides: dict[str, Arm]) -> None:
+    """Four arcs around the island and a small junction at every arm, which yields."""
+    ring = []
+    for side in SIDES:
+        first, last = HEADING[side] + RING_GAP_RAD, HEADING[side] + math.pi / 2 - RING_GAP_RAD
+        x, y = node[0] * BLOCK_M + RING_RADIUS_M * math.cos(first), node[1] * BLOCK_M + RING_RADIUS_M * math.sin(first)
+        arc = Arc(RING_RADIUS_M * (last - first), RING_RADIUS_M)
+        ring.append(network.add_road(f"Ring {side}", Pose(x, y, first + math.pi / 2), [arc], ring_lanes()))
+    for number, side in enumerate(SIDES):
+        joined: list[Arm] = [sides[side], (ring[number - 1], "end"), (ring[number], "start")]
+        network.add_junction(f"Roundabout {side}", joined, widest_turn=math.radians(170))
+        network.add_signal(sides[side], YIELD)
+
+
+def add_speed_signs(network: Network, streets: list[Road]) -> None:
+    """Remind of the limit on every third street, in both directions."""
+    for road in streets[::SPEED_SIGN_EVERY]:
+        for contact in ("end", "start"):
+            before_end = min(SPEED_SIGN_BEFORE_END_M, 0.8 * road.length)
+            network.add_signal((road, contact), SPEED_LIMIT, before_end, road.speed_kmh)
+
+
+def build() -> Network:
+    """Return Havenbrook."""
+    network = Network(NAME)
+    arms = add_streets(network)
+    streets = list(network.roads)
+    add_junctions(network, arms)
+    add_speed_signs(network, streets)
+    return network
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the town Havenbrook as OpenDRIVE.")
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    arguments = parser.parse_args()
+    network = build()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(network.to_xml(), encoding="utf-8", newline="\n")
+    print(f"{arguments.out}: {len(network.roads)} roads, {len(network.junctions)} junctions")
+
+
+if __name__ == "__main__":
+    main()
