@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autovla_core import footprints
 from autovla_core.errors import CodebookError
 
 SCHEMA = "autovla-codebook/1"
@@ -49,6 +50,11 @@ class Codebook:
 
     def __len__(self) -> int:
         return len(self.motions)
+
+    @cached_property
+    def corners(self) -> np.ndarray:
+        """Corners (K, 4, 2) float32 of the vehicle box at every entry."""
+        return footprints.corners(self.motions, self.length, self.width).astype(np.float32)
 
     @cached_property
     def hash(self) -> str:

@@ -59,7 +59,7 @@ def nearest(codebook: Codebook, motions: np.ndarray) -> np.ndarray:
 
 def corner_distances(codebook: Codebook, motions: np.ndarray) -> np.ndarray:
     """Mean distance (N, K) in metres between the box corners at motions (N, 3) and at every entry."""
-    own = footprints.corners(codebook.motions, codebook.length, codebook.width).astype(np.float32)
+    own = codebook.corners
     wanted = footprints.corners(motions, codebook.length, codebook.width).astype(np.float32)
     total = np.zeros((len(motions), len(codebook)), np.float32)
     for corner in range(4):

@@ -15,7 +15,7 @@ from autovla_core.expert.speed import Constraint, Leader, SpeedConfig
 
 DT_S = 0.1
 STEPS = 50
-PREVIEW_S = 0.1  # of the path's curvature
+LAG_S = 0.1  # the tracker aims ahead of the ego, so the rollout takes the curvature a moment late
 CURVATURE_RATE = 0.6  # 1/(m s)
 _STANDING = 0.05  # m/s
 _CREEP_M = 1.0
@@ -110,7 +110,7 @@ def _stop(constraint: speeds.Stop, front: float, v: float, config: SpeedConfig) 
 
 
 def _steered(path: DrivePath, x: float, y: float, yaw: float, kappa: float, s: float, v: float) -> float:
-    """Next curvature: the path's a little ahead, plus a damped return to it."""
+    """Next curvature: the path's a little late, plus a damped return to it."""
     index, share = path.at(s)
     tangent = path.yaw[index]
     px = path.x[index] + share * SPACING_M * math.cos(tangent)
@@ -121,8 +121,8 @@ def _steered(path: DrivePath, x: float, y: float, yaw: float, kappa: float, s: f
     turned = (yaw - body + math.pi) % (2.0 * math.pi) - math.pi
     reach = max(3.0, 1.0 + 0.6 * v)
     offset = min(max(offset, -1.2 * reach * 0.5), 1.2 * reach * 0.5)
-    ahead, _ = path.at(s + PREVIEW_S * v)
-    wanted = path.curvature[ahead] - offset / reach**2 - 2.0 * turned / reach
+    late, _ = path.at(s - LAG_S * v)
+    wanted = path.curvature[late] - offset / reach**2 - 2.0 * turned / reach
     wanted = min(max(wanted, -MAX_CURVATURE), MAX_CURVATURE)
     most = CURVATURE_RATE * DT_S
     return min(max(wanted, kappa - most), kappa + most)

@@ -67,6 +67,7 @@ class Simulation:
         self.closed_streams: deque[int] = deque()  # of destroyed sensors
         self.destroyed_since_tick = False
         self.uploaded_xodr: str | None = None
+        self._last_stream_id = stream.WORLD_STREAM_ID
         self._make_renderer = make_renderer
         self._wall_clock = wall_clock
         self.world = World(load_town(town), seed=self.traffic.seed)
@@ -99,8 +100,8 @@ class Simulation:
             TownError: unknown town.
         """
         bare = name.rstrip("/").rsplit("/", 1)[-1] or self.world.town.name
-        self._close_sensors()
         self.world.load(self._town(bare, name), reset_settings)
+        self.world.time = 0.0  # elapsed seconds count from the start of the episode; ticks go on
         self._furnish()
 
     def _town(self, bare: str, asked: str) -> Town:
@@ -122,9 +123,6 @@ class Simulation:
             spawned = self.world.spawn_traffic(self.traffic.vehicles, self.traffic.seed)
             logger.info("spawned %d vehicles driven by the server", len(spawned))
 
-    def _close_sensors(self) -> None:
-        self.closed_streams.extend(actor.stream_id for actor in self.world.actors.values() if actor.stream_id)
-
     # ---------------------------------------------------------------------------- actors
 
     def spawn(self, wanted: Description, pose: Pose, parent_id: int = 0, attachment: int = 0) -> Actor:
@@ -144,13 +142,19 @@ class Simulation:
             wanted.blueprint_uid,
             wanted.attribute_types,
         )
-        if actor.stream_id:
-            try:
-                self.sensors.add(actor)
-            except ValueError:
-                self.world.destroy(actor.id)
-                raise
+        if actor.type_id in stream.SENSOR_TYPE_IDS:
+            self._connect(actor)
         return actor
+
+    def _connect(self, sensor: Actor) -> None:
+        """Give a sensor its stream; ids are never used twice, so an old subscriber gets no stranger's data."""
+        try:
+            self.sensors.add(sensor)
+        except ValueError:
+            self.world.destroy(sensor.id)
+            raise
+        self._last_stream_id += 1
+        sensor.stream_id = self._last_stream_id
 
     def destroy(self, actor_id: int) -> None:
         """Remove an actor and close its stream.
@@ -183,7 +187,6 @@ class Simulation:
         payload = snapshot(
             world.episode_id, world.actors.values(), delta_s, self._wall_clock(), map_changed=world.map_changed
         )
-        world.map_changed = False
         return stream.frame(header, payload)
 
     def forget(self, session: Session) -> None:

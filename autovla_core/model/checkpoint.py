@@ -1,13 +1,12 @@
 """A model folder: an ordinary Hugging Face folder, plus what makes it a driver.
 
-    config.json model.safetensors tokenizer.json ...   readable by transformers alone
-    codebook.npz                                       what the action tokens mean
-    autovla.json                                       Record: rig, hashes, where it comes from
+config.json model.safetensors tokenizer.json ...   readable by transformers alone
+codebook.npz                                       what the action tokens mean
+autovla.json                                       Record: rig, hashes, where it comes from
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
 )
+from transformers.utils import logging as hub_logging
 
 from autovla_core import config
 from autovla_core.action.codebook import Codebook
@@ -58,7 +58,10 @@ def save(
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    hub_logging.disable_progress_bar()
     weights = {name: tensor.detach().to("cpu", torch.bfloat16) for name, tensor in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        del weights["lm_head.weight"]  # the same rows as the input embedding
     model.save_pretrained(partial, state_dict=weights)
     _set_dtype(partial / "config.json")
     tokenizer.save_pretrained(partial)
@@ -118,6 +121,7 @@ def load(
     Raises:
         CheckpointError: files missing, or weights that do not fit the configuration.
     """
+    hub_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
@@ -144,15 +148,8 @@ def _write_processor(folder: Path) -> None:
     """processor_config.json under the standard class names; images keep their size if it is a multiple of 28."""
     values = Qwen2VLImageProcessorPil(size={"shortest_edge": CELL * CELL, "longest_edge": 768 * CELL * CELL}).to_dict()
     values.pop("image_processor_type", None)
-    document = {
-        key: {**values, **part} if isinstance(part, dict) else part for key, part in PROCESSOR_CONFIG.items()
-    }
+    document = {key: {**values, **part} if isinstance(part, dict) else part for key, part in PROCESSOR_CONFIG.items()}
     (folder / "processor_config.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
     (folder / "preprocessor_config.json").write_text(
         json.dumps({**values, "image_processor_type": "Qwen2VLImageProcessor"}, indent=2, sort_keys=True) + "\n"
     )
-
-
-def describe(record: Record) -> dict[str, object]:
-    """The record as plain values, for results files."""
-    return {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}

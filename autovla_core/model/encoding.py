@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -62,6 +63,7 @@ class Encoder:
         self.first_action = action_start(tokenizer, actions)
         self.actions = actions
         self._tokenizer = tokenizer
+        self._lock = threading.Lock()  # Hugging Face's fast tokenizers fail when two threads call one
         self._model = model
         self._fast_ids = self._ids(answer.FAST_PREFIX)
         self.suffix_ids = self._ids(answer.SUFFIX + text.END_OF_TURN)
@@ -91,9 +93,11 @@ class Encoder:
             self._positions = self._text_positions(2 * length)
         return self._positions[:, :, :length]
 
-    def patches(self, clips: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Patches (B * P, 1176) of clips {camera: (B, 4, H, W, 3)}, sample by sample, camera by camera."""
-        parts = [pixel_patches(clips[camera]) for camera in self.camera_ids]
+    def patches(
+        self, clips: Mapping[str, torch.Tensor], brighten: tuple[torch.Tensor, torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Patches (B * P, 1176) of clips {camera: (B, 4, H, W, 3) uint8}, sample by sample, camera by camera."""
+        parts = [pixel_patches(clips[camera], brighten) for camera in self.camera_ids]
         return torch.cat(parts, dim=1).flatten(0, 1)
 
     def _vision(self, batch: int) -> dict[str, torch.Tensor]:
@@ -106,7 +110,8 @@ class Encoder:
     def _ids(self, string: str) -> tuple[int, ...]:
         head, *rest = string.split(text.VIDEO_PAD)
         whole = head + "".join(text.VIDEO_PAD * camera.tokens + part for camera, part in zip(self.cameras, rest))
-        return tuple(self._tokenizer(whole, add_special_tokens=False).input_ids)
+        with self._lock:
+            return tuple(self._tokenizer(whole, add_special_tokens=False).input_ids)
 
     def _text_positions(self, length: int) -> torch.Tensor:
         base = self._ids(render.render(0.0, 0.0, Command.FOLLOW, self.camera_ids))

@@ -26,24 +26,32 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 def _scale() -> tuple[torch.Tensor, torch.Tensor]:
     """Per-channel gain and offset that turn bytes into normalised pixels."""
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
-    return (1.0 / (255.0 * std)).view(3, 1, 1), (-mean / std).view(3, 1, 1)
+    return (1.0 / (255.0 * std)).view(3, 1), (-mean / std).view(3, 1)
 
 
-def pixel_patches(clips: torch.Tensor) -> torch.Tensor:
-    """Patches (N, P, 1176) float32 of clips (N, T, H, W, 3) uint8 or float in 0..255.
+def pixel_patches(
+    clips: torch.Tensor, brighten: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> torch.Tensor:
+    """Patches (N, P, 1176) float32 of clips (N, T, H, W, 3) uint8.
 
     T is even, H and W are multiples of 28; P = T/2 * H/14 * W/14, in the order of the vision tower:
     pair of images, then 2 x 2 blocks of patches.
+
+    Args:
+        brighten: gain (N,) and offset (N,) that each clip's bytes are put through first, for training.
     """
     count, images, height, width, _ = clips.shape
     if images % PAIR or height % CELL or width % CELL:
         raise ValueError(f"clips are {tuple(clips.shape)}, expected (N, even, multiple of {CELL}, same, 3)")
+    blocks = clips.reshape(
+        count, images // PAIR, PAIR, height // CELL, MERGE, PATCH, width // CELL, MERGE, PATCH, 3
+    ).permute(0, 1, 3, 6, 4, 7, 9, 2, 5, 8)
+    pixels = blocks.reshape(count, -1, 3, PAIR * PATCH * PATCH).float()  # bytes move faster than floats: permute first
     gain, offset = _scale()
-    pixels = clips.permute(0, 1, 4, 2, 3).float() * gain + offset
-    blocks = pixels.reshape(
-        count, images // PAIR, PAIR, 3, height // CELL, MERGE, PATCH, width // CELL, MERGE, PATCH
-    ).permute(0, 1, 4, 7, 5, 8, 3, 2, 6, 9)
-    return blocks.reshape(count, -1, 3 * PAIR * PATCH * PATCH)
+    if brighten is not None:
+        offset = offset + gain * brighten[1].view(-1, 1, 1, 1)
+        gain = gain * brighten[0].view(-1, 1, 1, 1)
+    return pixels.mul_(gain).add_(offset).flatten(2)
 
 
 def grid_of(images: int, height: int, width: int) -> tuple[int, int, int]:

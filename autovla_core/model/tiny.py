@@ -22,10 +22,22 @@ from autovla_core.contracts import Command
 from autovla_core.model.patches import CELL, MERGE, PAIR, PATCH
 from autovla_core.prompt import answer, render, text
 
-SPECIALS = (
-    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
-    "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
-).split()
+SPECIALS = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
 NUMBERS = tuple(f"{i / 10:.1f}" for i in range(300)) + tuple(f"{-i / 10:.1f}" for i in range(1, 121))
 CHAT_TEMPLATE = (
     "{% set videos = namespace(count=0) %}{% for message in messages %}"

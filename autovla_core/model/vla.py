@@ -103,7 +103,9 @@ class AutoVLA:
         """The clip (1, 4, H, W, 3) of one camera, or black."""
         clip = observation.clips.get(camera.id)
         if clip is None:
-            raise ObservationError(f"no clip of camera {camera.id!r}; the observation holds {sorted(observation.clips)}")
+            raise ObservationError(
+                f"no clip of camera {camera.id!r}; the observation holds {sorted(observation.clips)}"
+            )
         expected = (CLIP_IMAGES, camera.height, camera.width, 3)
         if clip.images.shape != expected or clip.images.dtype != np.uint8:
             raise ObservationError(

@@ -23,7 +23,9 @@ RIGS: dict[tuple[str, ...], str] = {
 }
 
 ORDINALS = ("first", "second", "third")
-VIDEO = "The {ordinal} video presents the {view} view of the vehicle, comprising four sequential frames sampled at 2 Hz."
+VIDEO = (
+    "The {ordinal} video presents the {view} view of the vehicle, comprising four sequential frames sampled at 2 Hz."
+)
 
 SPEED = "The current velocity of the vehicle is "
 ACCELERATION = " m/s, and the current acceleration is "

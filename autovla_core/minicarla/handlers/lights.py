@@ -13,79 +13,65 @@ LAMP_HALF_M = 0.17  # half size of the boxes around lamps
 LAMP_PITCH_M = 0.36  # from lamp to lamp in a head
 
 
-def _light(session: Session, actor_id: object) -> TrafficLight:
-    return _expect(session, actor_id, TrafficLight, "traffic light")
-
-
-def _expect(session: Session, actor_id: object, kind: type, name: str) -> TrafficSign:
-    actor = session.world.actor(values.integer(actor_id, "actor id"))
-    if not isinstance(actor, kind):
-        raise values.WireValueError(f"actor {actor.id} is a {actor.type_id}, not a {name}")
-    return actor
-
-
-def all_lights(session: Session) -> list[TrafficLight]:
-    return [actor for actor in session.world.actors.values() if isinstance(actor, TrafficLight)]
+def _number(actor_id: object) -> int:
+    return values.integer(actor_id, "actor id")
 
 
 def set_state(session: Session, actor_id: object, state: object) -> None:
-    light = _light(session, actor_id)
-    light.state = int(LightColor(values.integer(state, "traffic light state")))
-    light.elapsed_time = 0.0
+    session.world.set_traffic_light_state(_number(actor_id), values.integer(state, "traffic light state"))
 
 
 def set_green_time(session: Session, actor_id: object, seconds: object) -> None:
-    _light(session, actor_id).green_time = values.number(seconds, "green time")
+    _set_time(session, actor_id, LightColor.GREEN, seconds)
 
 
 def set_yellow_time(session: Session, actor_id: object, seconds: object) -> None:
-    _light(session, actor_id).yellow_time = values.number(seconds, "yellow time")
+    _set_time(session, actor_id, LightColor.YELLOW, seconds)
 
 
 def set_red_time(session: Session, actor_id: object, seconds: object) -> None:
-    _light(session, actor_id).red_time = values.number(seconds, "red time")
+    _set_time(session, actor_id, LightColor.RED, seconds)
+
+
+def _set_time(session: Session, actor_id: object, state: LightColor, seconds: object) -> None:
+    session.world.set_traffic_light_time(_number(actor_id), state, values.number(seconds, "duration"))
 
 
 def freeze(session: Session, actor_id: object, frozen: object) -> None:
     """CARLA stops and starts the whole junction; so do we."""
-    for light in _group(session, actor_id):
-        light.frozen = bool(frozen)
+    session.world.freeze_traffic_light(_number(actor_id), bool(frozen))
 
 
 def freeze_all(session: Session, frozen: object) -> None:
-    for light in all_lights(session):
-        light.frozen = bool(frozen)
+    session.world.freeze_all_traffic_lights(bool(frozen))
 
 
 def reset_group(session: Session, actor_id: object) -> None:
-    session.world.reset_lights(_light(session, actor_id).group)
+    session.world.reset_traffic_light_group(_number(actor_id))
 
 
 def reset_all(session: Session) -> None:
-    session.world.reset_lights()
-
-
-def _group(session: Session, actor_id: object) -> list[TrafficLight]:
-    group = _light(session, actor_id).group
-    return [light for light in all_lights(session) if light.group == group]
+    session.world.reset_all_traffic_lights()
 
 
 def group(session: Session, actor_id: object) -> list[int]:
-    return [light.id for light in _group(session, actor_id)]
+    return session.world.traffic_light_group(_number(actor_id))
 
 
 def trigger_volume(session: Session, actor_id: object) -> list:
-    sign = _expect(session, actor_id, TrafficSign, "traffic sign")
+    sign = session.world.actor(_number(actor_id))
+    if not isinstance(sign, TrafficSign):
+        raise values.WireValueError(f"actor {sign.id} is a {sign.type_id}, not a traffic sign")
     return values.bounding_box(sign.trigger_center, sign.trigger_extent, actor_id=sign.id)
 
 
 def light_boxes(session: Session, actor_id: object) -> list:
     """A box around every lamp: red, yellow and green of each head, in the world."""
-    light = _light(session, actor_id)
-    return lamp_boxes(session, light)
+    return lamp_boxes(session, session.world.light(_number(actor_id)))
 
 
 def lamp_boxes(session: Session, light: TrafficLight) -> list:
+    """BoundingBoxes of one light's lamps."""
     signal = _signal(session, light.sign_id)
     return [
         values.bounding_box(head + np.array([0.0, 0.0, up]), [LAMP_HALF_M] * 3, [0.0, yaw_deg, 0.0], light.id)

@@ -33,7 +33,7 @@ def level_boxes(session: Session, tag: object) -> list:
     """World boxes of everything that stands, of one semantic tag or of all (255)."""
     boxes = [_box(solid) for _, solid in _solids(session, tag)]
     if tag in (ANY_TAG, Tag.TRAFFIC_LIGHT):
-        boxes += [box for light in lights.all_lights(session) for box in lights.lamp_boxes(session, light)]
+        boxes += [box for light in session.world.lights() for box in lights.lamp_boxes(session, light)]
     return boxes
 
 
@@ -104,5 +104,5 @@ def _ground_hit(session: Session, start: np.ndarray, end: np.ndarray) -> np.ndar
 
 def _labelled(session: Session, point: np.ndarray) -> list:
     index, _, offset = session.world.town.nearest_lane(float(point[0]), float(point[1]))
-    on_road = abs(offset) <= session.world.town.lanes[index].width / 2 if index >= 0 else False
+    on_road = abs(offset) <= session.world.town.lanes[index].width / 2
     return [values.numbers(point), int(Tag.ROAD if on_road else Tag.TERRAIN)]

@@ -15,7 +15,6 @@ import numpy as np
 from autovla_core.minicarla.blueprints import AttributeType, Blueprint
 from autovla_core.minicarla.wire import stream
 from autovla_core.minicarla.world.actor import Actor, VehicleControl, WalkerControl
-from autovla_core.minicarla.world.pose import rotation_matrix
 from autovla_core.minicarla.world.weather import Weather
 
 SETTINGS = (
@@ -144,13 +143,9 @@ def settings(value: Mapping[str, object]) -> list:
     return [encoded[name] for name in SETTINGS]
 
 
-def physics(value: Mapping[str, object], location: np.ndarray, rotation: np.ndarray) -> list:
-    """VehiclePhysicsControl from its fields by name; wheel positions turn from local to world centimetres."""
-    matrix = rotation_matrix(rotation)
-    wheels = [
-        [*(wheel[name] for name in WHEEL), numbers(100.0 * location + matrix @ np.asarray(wheel["position"]))]
-        for wheel in value["wheels"]
-    ]
+def physics(value: Mapping[str, object]) -> list:
+    """VehiclePhysicsControl from its fields by name, wheel positions in world centimetres."""
+    wheels = [[*(wheel[name] for name in WHEEL), numbers(wheel["position"])] for wheel in value["wheels"]]
     gears = [[gear[name] for name in GEAR] for gear in value["forward_gears"]]
     encoded = dict(value, wheels=wheels, forward_gears=gears)
     return [encoded[name] for name in PHYSICS]
@@ -237,7 +232,9 @@ def decode_walker_control(value: object) -> WalkerControl:
 def decode_weather(value: object) -> Weather:
     """WeatherParameters."""
     count = len(fields(Weather))
-    return Weather(*(number(item, "WeatherParameters") for item in fields_of(value, count, "WeatherParameters")[:count]))
+    return Weather(
+        *(number(item, "WeatherParameters") for item in fields_of(value, count, "WeatherParameters")[:count])
+    )
 
 
 def decode_settings(value: object) -> dict[str, object]:

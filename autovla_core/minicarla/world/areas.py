@@ -16,12 +16,13 @@ from autovla_core.minicarla.world.survey import Strip
 SHOULDER_M = 0.3
 WALK_M = 2.5
 CLOSING_M = 4.0  # junction corners narrower than twice this are filled
+OVERLAP_M = 0.05
 ISLAND_MIN_M2, ISLAND_MAX_M2 = 20.0, 2000.0
 
 
 @dataclass(frozen=True, eq=False)
 class Areas:
-    """Disjoint areas; their union is paved (or an island)."""
+    """Areas that overlap by OVERLAP_M at most; their union is paved, or an island."""
 
     carriage: BaseGeometry  # of the streets, shoulders included
     walks: BaseGeometry  # of the streets
@@ -37,15 +38,16 @@ def survey_areas(strips: Sequence[Strip]) -> Areas:
     streets = [strip for strip in strips if strip.record.junction_id < 0]
     carriage = _union(strip for strip in streets if strip.record.type != "sidewalk")
     walks = _union(strip for strip in streets if strip.record.type == "sidewalk")
-    junctions = tuple(area.difference(carriage) for area in _junction_areas(strips))
-    road = shapely.union_all([carriage, *junctions]).buffer(0.02)
-    taken = shapely.union_all([road, walks]).buffer(0.01)
+    under_carriage = carriage.buffer(-OVERLAP_M)  # neighbours overlap a little, so that no crack shows
+    junctions = tuple(area.difference(under_carriage) for area in _junction_areas(strips))
+    road = shapely.union_all([carriage, *junctions])
+    taken = shapely.union_all([road, walks.buffer(-OVERLAP_M)])
     corners = []
     for junction in junctions:
         corners.append(junction.buffer(WALK_M).difference(taken).simplify(0.02))
-        taken = taken.union(corners[-1])
+        taken = taken.union(corners[-1].buffer(-OVERLAP_M))
     islands = tuple(_islands(road))
-    paved = shapely.union_all([taken, *islands]).buffer(0.02)
+    paved = shapely.union_all([taken, walks, *corners, *islands]).buffer(0.02)
     return Areas(carriage, walks, junctions, tuple(corners), islands, road, paved)
 
 
@@ -71,8 +73,8 @@ def _junction_areas(strips: Sequence[Strip]) -> list[BaseGeometry]:
         if strip.record.junction_id >= 0:
             members.setdefault(strip.record.junction_id, []).append(polygon(strip).buffer(0.02))
     areas = []
-    for polygons in members.values():
-        closed = shapely.union_all(polygons).buffer(SHOULDER_M + CLOSING_M).buffer(-CLOSING_M)
+    for lanes in members.values():
+        closed = shapely.union_all(lanes).buffer(SHOULDER_M + CLOSING_M).buffer(-CLOSING_M)
         shells = [Polygon(part.exterior) for part in polygons(closed)]
         areas.append(shapely.union_all(shells).simplify(0.03))
     return areas

@@ -11,11 +11,14 @@ from autovla_core.minicarla.world import collision as c
 from autovla_core.minicarla.world import physics, vehicle, walker
 from autovla_core.minicarla.world.actor import Actor, Vehicle, Walker
 from autovla_core.minicarla.world.collision import Contact
+from autovla_core.minicarla.world.ground import CELL_M
 from autovla_core.minicarla.world.town import Town
 
 OUT_OF_REACH_M = 1e6  # a body that must not collide is put this far up
 WALKER_MASS = 75.0
 THROWN_FROM = 1.0  # m/s that a blow must give a walker to throw it
+INPUT_LOW = np.array([-1.0, -1.0, 0.0, 0.0, -np.inf, 0.0])
+INPUT_HIGH = np.array([1.0, 1.0, 1.0, 1.0, np.inf, 1.0])
 GEAR_UP_AT = (5.0, 10.0, 16.0, 23.0)  # m/s, what an automatic gearbox reports
 
 
@@ -58,7 +61,7 @@ class Fleet:
         """Read poses and speeds of all members."""
         if self.vehicles:
             self.states[:] = [_state(v) for v in self.vehicles]
-        self._place_bodies(0, self.states)
+        self._place_bodies()
         for i in range(len(self.vehicles), len(self.everybody)):
             self._place_other(i)
 
@@ -67,19 +70,18 @@ class Fleet:
         count = len(self.vehicles)
         if count:
             self.inputs[:] = [_input(v) for v in self.vehicles]
+            np.clip(self.inputs, INPUT_LOW, INPUT_HIGH, out=self.inputs)
             vehicle.advance(self.states, self.inputs, self.rows, gravity, dt)
         for i, member in enumerate(self.walkers, start=count):
             if member.simulate_physics:
                 ground = self.town.height(float(member.location[0]), float(member.location[1]))
                 walker.advance(member, ground, gravity, dt)
             self._place_other(i)
-        self._place_bodies(0, self.states)
+        self._place_bodies()
         contacts = self._collide(dt)
         ground = self.town.ground
         if count:
-            vehicle.settle(
-                self.states, self.inputs, self.rows, ground.heights, ground.origin, self._cell(), gravity, dt
-            )
+            vehicle.settle(self.states, self.inputs, self.rows, ground.heights, ground.origin, CELL_M, gravity, dt)
             self._write_back(dt)
         return contacts
 
@@ -96,14 +98,12 @@ class Fleet:
         """Whether a body overlaps neither a member (as gathered) nor a solid."""
         return not (c.any_overlap(body, self.bodies) or c.any_overlap(body, self.statics.bodies))
 
-    def _cell(self) -> float:
-        from_town = self.town.ground
-        return from_town.cell_m
-
-    def _place_bodies(self, first: int, states: np.ndarray) -> None:
-        rows = self.bodies[first : first + len(states)]
+    def _place_bodies(self) -> None:
+        """Put the vehicles' bodies where their states are."""
+        states = self.states
+        rows = self.bodies[: len(states)]
         rows[:, c.CX : c.CZ + 1] = states[:, :3]
-        rows[:, c.CZ] += self._lift[first : first + len(states)]
+        rows[:, c.CZ] += self._lift[: len(states)]
         yaw = np.radians(states[:, vehicle.YAW])
         cos, sin = np.cos(yaw), np.sin(yaw)
         forward, lateral = states[:, vehicle.FORWARD], states[:, vehicle.LATERAL]
@@ -155,7 +155,7 @@ class Fleet:
             member.thrown = member.thrown or change > THROWN_FROM
 
     def _write_back(self, dt: float) -> None:
-        self._place_bodies(0, self.states)
+        self._place_bodies()
         planar = self.bodies[: len(self.vehicles), c.VX : c.VY + 1]
         for member, state, (vx, vy), active in zip(
             self.vehicles, self.states.tolist(), planar.tolist(), self.inputs[:, vehicle.ACTIVE].tolist()
@@ -185,7 +185,8 @@ def _input(v: Vehicle) -> tuple[float, ...]:
         direction = -1 if control.reverse else 1
     held = math.nan if v.constant_velocity is None else v.constant_velocity
     hand = float(control.hand_brake)
-    return control.throttle * direction, control.steer, control.brake, hand, held, float(v.simulate_physics)
+    throttle = max(control.throttle, 0.0) * direction
+    return throttle, control.steer, control.brake, hand, held, float(v.simulate_physics)
 
 
 def _write(v: Vehicle, state: list[float], vx: float, vy: float, dt: float) -> None:

@@ -11,8 +11,8 @@ from autovla_core.minicarla.world.areas import edges
 from autovla_core.minicarla.world.layout import Signal
 from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, from_quads, join
 from autovla_core.minicarla.world.signals import POST_BESIDE_LANE_M
-from autovla_core.minicarla.world.survey import Strip, simplify
 from autovla_core.minicarla.world.surfaces import UP, quads_mesh, ribbon
+from autovla_core.minicarla.world.survey import Strip, simplify
 
 MARK_ABOVE_M = 0.012
 MARK_WIDTH_M = 0.14
@@ -64,9 +64,7 @@ def _line(base: np.ndarray, across: np.ndarray, kind: str) -> list[np.ndarray]:
     keep = simplify(base * (1.0, 1.0, 6.0))
     offsets = (0.0,) if kind == "solid" else (-DOUBLE_LINE_OFFSET_M, DOUBLE_LINE_OFFSET_M)
     half = MARK_WIDTH_M / 2
-    return [
-        ribbon((base + (o - half) * across)[keep], (base + (o + half) * across)[keep]) for o in offsets
-    ]
+    return [ribbon((base + (o - half) * across)[keep], (base + (o + half) * across)[keep]) for o in offsets]
 
 
 def _dashes(base: np.ndarray, across: np.ndarray) -> np.ndarray:
@@ -101,7 +99,7 @@ def _stop_lines(signals: Sequence[Signal]) -> Mesh:
             corners = [(-width, 1), (width, 1), (width, -1), (-width, -1)]
             quads.append([middle + w * right + sign * STOP_LINE_M / 2 * back for w, sign in corners])
     mirrored = point_from_carla(np.array(quads, float).reshape(-1, 4, 3))
-    return fromquads_mesh(_upward(mirrored), WHITE, Material.MARKING, Tag.ROAD_LINE)
+    return from_quads(_upward(mirrored), WHITE, Material.MARKING, Tag.ROAD_LINE)
 
 
 def _upward(quads: np.ndarray) -> np.ndarray:
@@ -121,4 +119,4 @@ def _stripes(crosswalks: np.ndarray) -> Mesh:
         for k in range(count):
             start = a + step * (k + 0.25)
             quads.append([start, start + along, start + along + step / 2, start + step / 2])
-    return fromquads_mesh(_upward(np.array(quads, float).reshape(-1, 4, 3)), WHITE, Material.MARKING, Tag.ROAD_LINE)
+    return from_quads(_upward(np.array(quads, float).reshape(-1, 4, 3)), WHITE, Material.MARKING, Tag.ROAD_LINE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 Contact = Literal["start", "end"]
@@ -87,7 +88,11 @@ class Curve:
         return Pose(start.x + u * cos - v * sin, start.y + u * sin + v * cos, start.heading + math.atan2(dv, du))
 
     def xml(self) -> str:
-        parts = [f'{n}{axis}="{number(c)}"' for axis, p in (("U", self.u), ("V", self.v)) for n, c in zip("abcd", p)]
+        parts = [
+            f'{name}{axis}="{number(value)}"'
+            for axis, cubic in (("U", self.u), ("V", self.v))
+            for name, value in zip("abcd", cubic, strict=True)
+        ]
         return f'<paramPoly3 {" ".join(parts)} pRange="normalized"/>'
 
 
@@ -111,8 +116,8 @@ def curve_between(start: Pose, end: Pose) -> Curve | Line:
 
 
 def _cubic_length(u: Cubic, v: Cubic, steps: int = 400) -> float:
-    points = [tuple(c[1] * p + c[2] * p**2 + c[3] * p**3 for c in (u, v)) for p in (k / steps for k in range(steps + 1))]
-    return math.fsum(math.dist(a, b) for a, b in zip(points, points[1:], strict=False))
+    points = [(_value(u, k / steps), _value(v, k / steps)) for k in range(steps + 1)]
+    return math.fsum(math.dist(a, b) for a, b in pairwise(points))
 
 
 def wrap(angle: float) -> float:
@@ -315,10 +320,8 @@ class Network:
     def add_crosswalk(self, arm: Arm, gap: float = 0.6, width: float = 2.8) -> None:
         """Paint a crosswalk just inside the junction, beyond the stop line."""
         road, contact = arm
-        edges = [
-            sum(road.width(i, contact) for i, x in road.lanes.items() if x.type in ("driving", "shoulder") and i * side > 0)
-            for side in (-1, 1)
-        ]
+        paved = [i for i, lane in road.lanes.items() if lane.type in ("driving", "shoulder")]
+        edges = [math.fsum(road.width(i, contact) for i in paved if i * side > 0) for side in (-1, 1)]
         if contact == "end":
             road.crosswalks.append((road.length, gap, gap + width, -edges[0], edges[1]))
         else:

@@ -72,9 +72,7 @@ def default_physics(base_type: str, mass: float, wheel_base: float, half_width: 
         "gear_switch_time": 0.5,
         "clutch_strength": 10.0,
         "final_ratio": 4.0,
-        "forward_gears": [
-            {"ratio": ratio, "down_ratio": 0.5, "up_ratio": 0.65} for ratio in (4.0, 2.0, 1.5, 1.1, 1.0)
-        ],
+        "forward_gears": [{"ratio": ratio, "down_ratio": 0.5, "up_ratio": 0.65} for ratio in (4.0, 2.0, 1.5, 1.1, 1.0)],
         "mass": mass,
         "drag_coefficient": DRAG_COEFFICIENT,
         "center_of_mass": [0.0, 0.0, -0.3],
@@ -99,7 +97,9 @@ def _wheel(x: float, y: float, front: bool) -> dict:
     }
 
 
-def parameters(physics: dict, base_type: str, blueprint_mass: float, wheel_base: float, half_width: float) -> np.ndarray:
+def parameters(
+    physics: dict, base_type: str, blueprint_mass: float, wheel_base: float, half_width: float
+) -> np.ndarray:
     """Return one row (COLUMNS,) for the dynamics.
 
     Forces belong to the engine and the brakes as built, so a heavier load makes the same vehicle lazier.

@@ -9,7 +9,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from autovla_core.frames import point_from_carla
-from autovla_core.minicarla.world.areas import Areas, edges, polygons
+from autovla_core.minicarla.world.areas import OVERLAP_M, Areas, edges, polygons
 from autovla_core.minicarla.world.ground import CELL_M, Ground
 from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, from_quads, join
 from autovla_core.minicarla.world.surfaces import UP, drape, lay, quads_mesh, ribbon
@@ -22,6 +22,7 @@ TERRAIN_CELL_M = 8.0
 TERRAIN_BELOW_M = 0.12
 FAR_CELL_M = 80.0
 FAR_CELLS = 5
+BESIDE_M = 0.06
 
 ASPHALT = (0.105, 0.105, 0.11)
 PAVING = (0.36, 0.345, 0.32)
@@ -32,7 +33,9 @@ GRASS = (0.105, 0.2, 0.06)
 def build_roads(strips: Sequence[Strip], areas: Areas, ground: Ground) -> Mesh:
     """Return the land without paint."""
     parts = [_street_surfaces([strip for strip in strips if strip.record.junction_id < 0])]
-    parts += [drape(area, ground, 0.0, ASPHALT, Material.ASPHALT, Tag.ROAD) for area in areas.junctions]
+    parts += [
+        drape(area.buffer(OVERLAP_M), ground, 0.0, ASPHALT, Material.ASPHALT, Tag.ROAD) for area in areas.junctions
+    ]
     for corner in areas.corners:
         parts.append(_raised(corner, areas, ground, PAVING, Material.PAVING, Tag.SIDEWALK))
     for island in areas.islands:
@@ -47,7 +50,8 @@ def _street_surfaces(streets: Sequence[Strip]) -> Mesh:
         keep = simplify(strip.points * (1.0, 1.0, 6.0))  # a hill's crest is seen more than a bend's edge
         left, right = (edge[keep] for edge in edges(strip))
         if strip.record.type != "sidewalk":
-            asphalt.append(ribbon(left, right))
+            beyond = (right - left) * (OVERLAP_M / np.linalg.norm(right - left, axis=1))[:, None]
+            asphalt.append(ribbon(left - beyond, right + beyond))
             continue
         across = right - left
         inner = left + across * (KERB_WIDTH_M / np.linalg.norm(across, axis=1))[:, None]
@@ -66,51 +70,48 @@ def _street_surfaces(streets: Sequence[Strip]) -> Mesh:
     )
 
 
-def _raised(
-    shape: BaseGeometry,
-    road: BaseGeometry,
-    walks: BaseGeometry,
-    ground: Ground,
-    color: Sequence[float],
-    material: int,
-    tag: int,
-) -> Mesh:
-    """A raised area with a kerb where it borders ``road`` and a grass verge on its open sides."""
-    kerbs, verges = [], []
+def _raised(shape: BaseGeometry, areas: Areas, ground: Ground, color: Sequence[float], material: int, tag: int) -> Mesh:
+    """A raised area with a kerb where it borders the road and a grass verge on its open sides."""
+    starts, ends = _outline(shape)
+    middles = shapely.points((starts + ends) / 2)
+    bounds = shape.buffer(1.0).bounds
+    beside_road = shapely.distance(shapely.clip_by_rect(areas.road, *bounds), middles) < BESIDE_M
+    walks = shapely.clip_by_rect(areas.walks, *bounds)
+    beside_walk = shapely.distance(walks, middles) < BESIDE_M  # nan, so False, if there is none
+    direction = (ends - starts) / np.linalg.norm(ends - starts, axis=1)[:, None]
+    outward = np.stack([direction[:, 1], -direction[:, 0], np.zeros(len(direction))], axis=1)[:, None]
+    low = np.stack([lay(starts, ground, 0.0), lay(ends, ground, 0.0)], axis=1)
+    top = low + KERB_M * UP
+    on_paving = top + 0.004 * UP
+    faces = _between(top, low)[beside_road]
+    stones = _between(on_paving - KERB_WIDTH_M * outward, on_paving)[beside_road]
+    verges = _between(top, low + VERGE_M * outward - TERRAIN_BELOW_M * UP)[~beside_road & ~beside_walk]
+    return join(
+        [
+            drape(shape, ground, KERB_M, color, material, tag),
+            quads_mesh([faces, stones], KERB, Material.PAVING, Tag.SIDEWALK),
+            quads_mesh([verges], GRASS, Material.GRASS, Tag.TERRAIN),
+        ]
+    )
+
+
+def _outline(shape: BaseGeometry) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and ends (n, 2) of all border edges, the area on their left."""
+    starts, ends = [np.zeros((0, 2))], [np.zeros((0, 2))]
     for part in polygons(shape):
         for number, ring in enumerate([part.exterior, *part.interiors]):
             points = np.asarray(ring.coords)[:, :2]
             if ring.is_ccw == (number > 0):
                 points = points[::-1]
-            for a, b in zip(points[:-1], points[1:], strict=True):
-                if np.hypot(*(b - a)) > 0.02:
-                    _border(a, b, road, walks, ground, kerbs, verges)
-    return join(
-        [
-            drape(shape, ground, KERB_M, color, material, tag),
-            quads_mesh(kerbs, KERB, Material.PAVING, Tag.SIDEWALK),
-            quads_mesh(verges, GRASS, Material.GRASS, Tag.TERRAIN),
-        ]
-    )
+            long_enough = np.linalg.norm(np.diff(points, axis=0), axis=1) > 0.02
+            starts.append(points[:-1][long_enough])
+            ends.append(points[1:][long_enough])
+    return np.concatenate(starts), np.concatenate(ends)
 
 
-def _border(
-    a: np.ndarray, b: np.ndarray, road: BaseGeometry, walks: BaseGeometry, ground: Ground, kerbs: list, verges: list
-) -> None:
-    """The edge from a to b of a raised area, which lies to its left."""
-    middle = shapely.Point((a + b) / 2)
-    if walks.distance(middle) < 0.05:
-        return
-    edge = lay(np.stack([a, b]), ground, 0.0)
-    direction = (b - a) / np.hypot(*(b - a))
-    outward = np.array([direction[1], -direction[0], 0.0])
-    if road.distance(middle) < 0.05:
-        top = edge + KERB_M * UP
-        kerbs.append(ribbon(top, edge))
-        inner = top - KERB_WIDTH_M * outward + 0.004 * UP  # drawn upon the paving
-        kerbs.append(ribbon(inner, top + 0.004 * UP))
-    else:
-        verges.append(ribbon(edge + KERB_M * UP, edge + VERGE_M * outward - TERRAIN_BELOW_M * UP))
+def _between(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Quads (n, 4, 3) from edges (n, 2, 3) walked from [0] to [1]."""
+    return np.stack([left[:, 0], right[:, 0], right[:, 1], left[:, 1]], axis=1)
 
 
 def _terrain(paved: BaseGeometry, ground: Ground) -> Mesh:
@@ -124,14 +125,18 @@ def _terrain(paved: BaseGeometry, ground: Ground) -> Mesh:
     boxes = shapely.box(cells[:, 0, 0], cells[:, 0, 1], cells[:, 2, 0], cells[:, 2, 1])
     shapely.prepare(paved)
     near = lay(cells[~shapely.contains(paved, boxes)], ground, -TERRAIN_BELOW_M)
-    reach = FAR_CELL_M * FAR_CELLS
-    wide_x = np.concatenate([np.arange(x0 - reach, x0, FAR_CELL_M), [x0, x1], np.arange(x1, x1 + reach + 1, FAR_CELL_M)[1:]])
-    wide_y = np.concatenate([np.arange(y0 - reach, y0, FAR_CELL_M), [y0, y1], np.arange(y1, y1 + reach + 1, FAR_CELL_M)[1:]])
+    wide_x, wide_y = _widened(x0, x1), _widened(y0, y1)
     far = _squares(wide_x, wide_y)
     middle = far.mean(1)
     inside = (middle[:, 0] > x0) & (middle[:, 0] < x1) & (middle[:, 1] > y0) & (middle[:, 1] < y1)
     far = lay(far[~inside], ground, -TERRAIN_BELOW_M)
     return from_quads(np.concatenate([near, far]), GRASS, Material.GRASS, Tag.TERRAIN)
+
+
+def _widened(low: float, high: float) -> np.ndarray:
+    """Grid lines at both ends of an interval and FAR_CELLS beyond each."""
+    steps = FAR_CELL_M * np.arange(1, FAR_CELLS + 1)
+    return np.concatenate([low - steps[::-1], [low, high], high + steps])
 
 
 def _squares(xs: np.ndarray, ys: np.ndarray) -> np.ndarray:

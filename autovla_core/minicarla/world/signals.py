@@ -15,13 +15,14 @@ KINDS = {"1000001": "traffic_light", "206": "stop", "205": "yield", "274": "spee
 GOVERNING = ("traffic_light", "stop", "yield")
 POST_BESIDE_LANE_M = 1.0  # from the outermost lane's border: on the sidewalk, behind the kerb
 NEAR_HEAD_AFTER_LINE_M = 1.6
+PLATE_BEFORE_POST_M = 0.16
 NEAR_HEAD_HEIGHT_M = 3.0
 FAR_HEAD_HEIGHT_M = 4.8
 FAR_POST_BESIDE_LANE_M = 5.0
 FAR_POST_CLEARANCE_M = 1.2
 FAR_HEAD_OVERHANG_M = 2.6  # the far head hangs this far from its post towards the road
 TRIGGER_LENGTH_M = 3.0
-SIGN_HALF_M = 1.5  # equal sides: scripts test signs with an axis-aligned box
+SIGN_HALF_M = 1.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,19 +100,19 @@ def _point_at(lane: Lane, s: float) -> np.ndarray:
     return np.array([np.interp(s, lane.s, lane.points[:, axis]) for axis in range(3)])
 
 
-def _signal(
-    element: ET.Element, kind: str, approach: _Approach, lanes: list[Lane], phases: dict[str, int]
-) -> Signal:
+def _signal(element: ET.Element, kind: str, approach: _Approach, lanes: list[Lane], phases: dict[str, int]) -> Signal:
     side = approach.half_width + POST_BESIDE_LANE_M
     light = kind == "traffic_light"
+    after_line = NEAR_HEAD_AFTER_LINE_M if light else 0.0
+    half = _trigger_extent(light, approach)
     return Signal(
         id=element.get("id"),
         kind=kind,
         value=float(element.get("value")) if kind == "speed_limit" else 0.0,
-        location=approach.at(NEAR_HEAD_AFTER_LINE_M if light else 0.0, side),
+        location=approach.at(after_line, side),
         yaw_deg=approach.yaw_deg + 90.0,
-        trigger_center=_trigger_center(light, side),
-        trigger_extent=np.array([approach.half_width if light else SIGN_HALF_M, TRIGGER_LENGTH_M / 2, 1.0]),
+        trigger_center=np.array([-side, after_line + half[1], half[2]]),  # it ends at the stop line
+        trigger_extent=half,
         heads=_heads(approach, lanes) if light else (),
         lanes=tuple(lane.index for lane in approach.lanes) if kind in GOVERNING else (),
         junction_id=_junction(approach, lanes) if kind in GOVERNING else -1,
@@ -119,10 +120,10 @@ def _signal(
     )
 
 
-def _trigger_center(light: bool, side: float) -> np.ndarray:
-    """Local x points right, local y back: the box ends at the stop line."""
-    after_line = NEAR_HEAD_AFTER_LINE_M if light else 0.0
-    return np.array([-side, after_line + TRIGGER_LENGTH_M / 2, 1.0])
+def _trigger_extent(light: bool, approach: _Approach) -> np.ndarray:
+    """Half sizes; those of signs are square, because scripts test them along the world's axes."""
+    square = max(SIGN_HALF_M, approach.half_width)
+    return np.array([approach.half_width, TRIGGER_LENGTH_M / 2, 1.0] if light else [square, square, 1.0])
 
 
 def _junction(approach: _Approach, lanes: list[Lane]) -> int:
@@ -131,7 +132,8 @@ def _junction(approach: _Approach, lanes: list[Lane]) -> int:
 
 def _heads(approach: _Approach, lanes: list[Lane]) -> tuple[tuple[np.ndarray, float], ...]:
     facing = (approach.yaw_deg + 180.0) % 360.0
-    near = approach.at(NEAR_HEAD_AFTER_LINE_M, approach.half_width + POST_BESIDE_LANE_M, NEAR_HEAD_HEIGHT_M)
+    beside = approach.half_width + POST_BESIDE_LANE_M
+    near = approach.at(NEAR_HEAD_AFTER_LINE_M - PLATE_BEFORE_POST_M, beside, NEAR_HEAD_HEIGHT_M)
     right = approach.half_width + FAR_POST_BESIDE_LANE_M
     far = approach.at(_far_side(approach, right, lanes), right - FAR_HEAD_OVERHANG_M, FAR_HEAD_HEIGHT_M)
     return (near, facing), (far, facing)
@@ -144,7 +146,8 @@ def _far_side(approach: _Approach, right: float, lanes: list[Lane]) -> float:
     reach = np.concatenate([np.full(len(lane.points), lane.width / 2) for lane in inside]) + FAR_POST_CLEARANCE_M
     yaw = math.radians(approach.yaw_deg)
     middle = float((points.mean(0) - approach.center[:2]) @ (math.cos(yaw), math.sin(yaw)))
-    forward = middle
-    while forward < 3 * middle and (np.hypot(*(points - approach.at(forward, right)[:2]).T) < reach).any():
-        forward += 0.25
-    return forward
+    candidates = np.arange(middle, 2.5 * middle, 0.25)
+    places = np.array([approach.at(forward, right)[:2] for forward in candidates])
+    distances = np.linalg.norm(places[:, None] - points[None], axis=2)
+    occupied = np.flatnonzero((distances < reach).any(1))
+    return float(candidates[occupied[-1] + 1]) if len(occupied) else middle

@@ -16,9 +16,7 @@ from autovla_core.minicarla.world.mesh import Mesh, from_quads
 UP = np.array([0.0, 0.0, 1.0])
 
 
-def drape(
-    shape: BaseGeometry, ground: Ground, above: float, color: Sequence[float], material: int, tag: int
-) -> Mesh:
+def drape(shape: BaseGeometry, ground: Ground, above: float, color: Sequence[float], material: int, tag: int) -> Mesh:
     """Triangulate a polygon and lay it ``above`` the ground."""
     corners = [
         np.asarray(triangle.exterior.coords)[:3, :2]

@@ -18,7 +18,7 @@ from autovla_core import geometry
 from autovla_core.minicarla.world.layout import Lane, TownError
 
 DRAWN_TYPES = ("driving", "shoulder", "sidewalk")
-STEP_M = {"driving": 1.0, "shoulder": 2.0, "sidewalk": 2.0}
+STEP_M = {"driving": 0.85, "shoulder": 2.0, "sidewalk": 2.0}
 END_GAP_M = 1e-3  # waypoints exactly at a section's end belong to the next one
 STRAIGHT_DEG = 35.0
 CONFLICT_M = 2.0
@@ -80,7 +80,7 @@ def _mark(lane: ET.Element) -> tuple[str, str]:
 
 
 def survey(carla_map: object, root: ET.Element) -> list[Strip]:
-    """Sample every lane of the map, at most STEP_M apart.
+    """Sample every lane of the map, at most STEP_M apart along the reference line (on the outside of a bend a little more).
 
     Raises:
         TownError: if a lane has no waypoint or a NaN in it.

@@ -12,8 +12,9 @@ from pathlib import Path
 import carla
 import numpy as np
 
+from autovla_core.minicarla.world import furniture, markings, road_mesh, scenery, signals, survey
 from autovla_core.minicarla.world import mesh as meshes
-from autovla_core.minicarla.world import road_mesh, scenery, signals, survey
+from autovla_core.minicarla.world.areas import survey_areas
 from autovla_core.minicarla.world.ground import Ground, LaneGrid, build_ground
 from autovla_core.minicarla.world.layout import Lane, Signal, Solid, TownError
 from autovla_core.minicarla.world.mesh import Mesh
@@ -89,16 +90,19 @@ def _load(name: str, xodr: str, scenery_seed: int | None) -> Town:
     lanes = signals.with_signals(lanes, placed)
     ground = build_ground(lanes)
     crosswalks = _crosswalks(carla_map)
-    roads = road_mesh.build_roads(strips, placed, crosswalks, ground)
-    things = scenery.build_scenery(strips, placed, ground, scenery_seed)
+    areas = survey_areas(strips)
+    parts = [road_mesh.build_roads(strips, areas, ground), markings.build_markings(strips, placed, crosswalks)]
+    parts.append(furniture.build_signals_mesh(placed))
+    things = scenery.build_scenery(strips, areas, ground, scenery_seed)
+    solids = furniture.signal_solids(placed) + things.solids
     return Town(
         name=name,
         xodr=xodr,
         spawn_points=_spawn_points(lanes),
         lanes=tuple(lanes),
         signals=tuple(placed),
-        solids=things.solids,
-        mesh=meshes.join([roads, things.mesh]),
+        solids=solids,
+        mesh=meshes.join([*parts, things.mesh]),
         ground=ground,
         lane_grid=LaneGrid(lanes),
     )
@@ -111,9 +115,7 @@ def _crosswalks(carla_map: carla.Map) -> np.ndarray:
 
 
 def _spawn_points(lanes: list[Lane]) -> tuple[SpawnPoint, ...]:
-    return tuple(
-        point for lane in lanes if lane.junction_id < 0 for point in _lane_spawn_points(lane)
-    )
+    return tuple(point for lane in lanes if lane.junction_id < 0 for point in _lane_spawn_points(lane))
 
 
 def _lane_spawn_points(lane: Lane) -> list[SpawnPoint]:

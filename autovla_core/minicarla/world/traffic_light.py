@@ -17,7 +17,6 @@ class LightGroup:
         self.lights = lights
         self._leaders = {light.phase: light for light in reversed(lights)}
         self._phases = sorted(self._leaders)
-        self.frozen = False
         self._turn, self._stage, self._elapsed = 0, 0, 0.0
         self.reset()
 
@@ -31,15 +30,12 @@ class LightGroup:
         self._turn, self._stage, self._elapsed = 0, 0, 0.0
         self._show()
 
-    def freeze(self, frozen: bool) -> None:
-        """Stop or restart the clock of the whole group."""
-        self.frozen = frozen
-        for light in self.lights:
-            light.frozen = frozen
-
     def step(self, dt: float) -> None:
-        """Let time pass; a light that somebody set by hand keeps its colour until the group's next change."""
-        if self.frozen:
+        """Let time pass; one frozen light stops the clock of all.
+
+        A light that somebody set by hand keeps its colour until the group's next change.
+        """
+        if any(light.frozen for light in self.lights):
             return
         self._elapsed += dt
         changed = False
@@ -69,29 +65,30 @@ class LightControl:
     """The lights of the town."""
 
     def __init__(self, lights: Iterable[TrafficLight]) -> None:
+        self.lights = list(lights)
         by_group: dict[int, list[TrafficLight]] = {}
-        for light in lights:
+        for light in self.lights:
             by_group.setdefault(light.group, []).append(light)
         self._groups = {number: LightGroup(members) for number, members in sorted(by_group.items())}
         self.reset_all()
 
-    def group(self, light: TrafficLight) -> LightGroup:
-        """The junction that a light belongs to."""
-        return self._groups[light.group]
+    def reset(self, group: int) -> None:
+        """Start one junction's cycle again.
+
+        Raises:
+            KeyError: if the town has no such group.
+        """
+        self._groups[group].reset()
 
     def step(self, dt: float) -> None:
         """Let time pass everywhere."""
         for group in self._groups.values():
             group.step(dt)
 
-    def freeze_all(self, frozen: bool) -> None:
-        """Stop or restart every clock."""
-        for group in self._groups.values():
-            group.freeze(frozen)
-
     def reset_all(self) -> None:
         """Start every cycle again, each with its own fixed offset."""
         for number, group in self._groups.items():
-            group.freeze(False)
+            for light in group.lights:
+                light.frozen = False
             group.reset()
             group.step((number * OFFSET_S) % group.cycle_s)

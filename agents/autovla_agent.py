@@ -1,0 +1,86 @@
+"""The vision-language-action agent: cameras, GNSS, IMU and speedometer in, VehicleControl out.
+
+Configuration: a YAML file with ``checkpoint``, ``rig``, ``replan_s`` (see leaderboard_configs/autovla_agent.yaml);
+relative paths are relative to the checkout.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from autovla_leaderboard import AutonomousAgent, Track
+
+from autovla_core import config as configs
+from autovla_core.carla_bridge.actuate import vehicle_control
+from autovla_core.carla_bridge.observe import Observer
+from autovla_core.carla_bridge.route_planner import route_plan
+from autovla_core.contracts import Planner
+from autovla_core.driving.driver import Driver
+from autovla_core.model.vla import AutoVLA
+from autovla_core.sensing import rig as rigs
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[1]
+_MODELS: dict[Path, Planner] = {}  # a new agent is made for every route; a model is loaded once
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """One YAML file."""
+
+    checkpoint: Path
+    rig: str = "front"
+    replan_s: float = 0.5
+
+
+def get_entry_point() -> str:
+    """Name of the agent class, for the evaluator."""
+    return "AutoVLAAgent"
+
+
+class AutoVLAAgent(AutonomousAgent):
+    """Thin: translates between the leaderboard and the driver."""
+
+    def setup(self, path_to_conf_file: str, *args: object, **kwargs: object) -> None:
+        """Read the configuration and load the model; Bench2Drive appends '+name' to the path."""
+        self.track = Track.SENSORS
+        self.config = configs.load(AgentConfig, _config_path(path_to_conf_file))
+        self._cameras = rigs.rig(self.config.rig)
+        self.driver = Driver(_model(ROOT / self.config.checkpoint), replan_s=self.config.replan_s)
+        self._observer: Observer | None = None
+
+    def sensors(self) -> list[dict]:
+        """The rig's cameras, GNSS, IMU and speedometer."""
+        return rigs.sensors(self._cameras)
+
+    def run_step(self, input_data: dict, timestamp: float):
+        """One tick: ``{id: (frame, payload)}`` and seconds in, ``carla.VehicleControl`` out."""
+        if self._observer is None:
+            self._observer = Observer(self._cameras, route_plan(self._global_plan_world_coord))
+        motion = self._observer.update(input_data, timestamp)
+        return vehicle_control(self.driver.step(self._observer.observe, motion.time_s, motion.speed, motion.yaw_rate))
+
+    def destroy(self, *args: object, **kwargs: object) -> None:
+        """Report failed plans and forget the episode; the model stays loaded for the next route."""
+        driver = getattr(self, "driver", None)  # setup may have failed
+        if driver is None:
+            return
+        if driver.failures:
+            logger.warning("%d of %d plans failed", driver.failures, driver.failures + driver.plans)
+        driver.reset()
+        self._observer = None
+
+
+def _config_path(path_to_conf_file: str) -> Path:
+    path = Path(str(path_to_conf_file).split("+")[0])
+    return path if path.is_absolute() or path.exists() else ROOT / path
+
+
+def _model(folder: Path) -> Planner:
+    folder = folder.resolve()
+    if folder not in _MODELS:
+        _MODELS[folder] = AutoVLA.from_pretrained(folder)
+    return _MODELS[folder]

@@ -1,0 +1,346 @@
+"""One drive of one route: spawn, tick, judge, record."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import carla
+import numpy as np
+
+from autovla_core import frames
+from autovla_core.carla_bridge.actuate import control_of
+from autovla_core.carla_bridge.route_planner import plan_route
+from autovla_core.carla_bridge.sensor_suite import CollisionEvent, SensorSuite
+from autovla_core.carla_bridge.session import Session
+from autovla_core.contracts import Control
+from autovla_core.errors import RouteError, SimulatorError
+from autovla_core.evaluation import map_facts
+from autovla_core.evaluation.agent_file import LeaderboardAgent, global_plan
+from autovla_core.evaluation.criteria import Contact, CriteriaConfig, Moment
+from autovla_core.evaluation.judge import Judge
+from autovla_core.evaluation.results import Record
+from autovla_core.evaluation.route_file import Route
+from autovla_core.evaluation.route_track import RouteTrack
+from autovla_core.evaluation.traffic import spawn_traffic
+from autovla_core.scoring.closed_loop import score
+
+logger = logging.getLogger(__name__)
+
+COLLISION_ID = "judge_collision"
+AGENT_CRASHED = "Failed - Agent crashed"
+SETUP_FAILED = "Failed - Agent couldn't be set up"
+
+
+@dataclass(frozen=True)
+class EpisodeConfig:
+    """What a benchmark fixes for all its routes."""
+
+    traffic: int = 0  # other cars
+    warm_up_ticks: int = 10
+    rule: str = "product"  # of scoring.closed_loop
+    criteria: CriteriaConfig = field(default_factory=CriteriaConfig)
+    traffic_manager_port: int = 0  # of a server that does not drive traffic by itself; 0 = minicarla
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the ego starts, relative to the first point of the route."""
+
+    left_m: float = 0.0
+    yaw: float = 0.0  # rad
+
+
+class Disturbance(Protocol):
+    """Spoils the drive on purpose, so that recoveries can be recorded."""
+
+    def start(self) -> Start:
+        """Asked once."""
+        ...
+
+    def disturb(self, time_s: float, control: Control) -> Control:
+        """Return ``control`` or a spoilt one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scenery:
+    """What stays the same during an episode."""
+
+    session: Session
+    route: Route
+    dense: Sequence[tuple[carla.Transform, int]]  # 1 m apart
+    track: RouteTrack
+    ego: carla.Vehicle
+    traffic: Sequence[carla.Vehicle]
+    lights: Sequence[carla.TrafficLight]
+    agent: LeaderboardAgent
+    judge: Judge
+    seed: int
+
+
+@dataclass(frozen=True)
+class TickFacts:
+    """One tick, after the agent has answered and before its control takes effect."""
+
+    number: int  # from 0
+    moment: Moment
+    control: Control  # as applied
+    disturbed: bool
+    input_data: Mapping[str, tuple[int, object]]  # of the agent and of the subscribers
+
+
+class Subscriber(Protocol):
+    """Sees an episode without taking part: recorder, video, window, progress bar."""
+
+    def sensors(self) -> list[dict[str, object]]:
+        """Further sensors on the ego, with ids of their own."""
+        ...
+
+    def begin(self, scenery: Scenery) -> None:
+        """Before the first tick."""
+        ...
+
+    def tick(self, facts: TickFacts) -> None:
+        """After each tick. May raise ``EpisodeStopped``."""
+        ...
+
+    def end(self, record: Record | None) -> None:
+        """After the last tick; None when the episode broke off."""
+        ...
+
+
+class EpisodeStopped(Exception):
+    """A person closed the window; the route counts as driven so far."""
+
+
+class Watcher:
+    """A subscriber that does nothing; inherit to do little."""
+
+    def sensors(self) -> list[dict[str, object]]:
+        """None."""
+        return []
+
+    def begin(self, scenery: Scenery) -> None:
+        """Nothing."""
+
+    def tick(self, facts: TickFacts) -> None:
+        """Nothing."""
+
+    def end(self, record: Record | None) -> None:
+        """Nothing."""
+
+
+def run_episode(
+    session: Session,
+    route: Route,
+    agent: LeaderboardAgent,
+    agent_config: str,
+    seed: int,
+    repetition: int = 0,
+    config: EpisodeConfig = EpisodeConfig(),
+    subscribers: Sequence[Subscriber] = (),
+    disturbance: Disturbance | None = None,
+) -> Record:
+    """Drive one route in a freshly loaded world and judge it.
+
+    An agent that raises ends its route, not the run: the record says so.
+
+    Raises:
+        SimulatorError: the simulator failed or vanished.
+        RouteError: the route does not lie on the map.
+    """
+    started = time.monotonic()
+    record: Record | None = None
+    begun: list[Subscriber] = []
+    scenery: Scenery | None = None
+    try:
+        scenery = _prepare(session, route, agent, seed, config, disturbance)
+        outcome = _set_up(scenery, agent_config)
+        if not outcome:
+            suite = _mount(scenery, subscribers, config)
+            for subscriber in subscribers:
+                begun.append(subscriber)
+                subscriber.begin(scenery)
+            outcome = _drive(scenery, suite, subscribers, disturbance)
+        record = _record(scenery, outcome, repetition, config, time.monotonic() - started)
+        return record
+    finally:
+        for subscriber in begun:
+            subscriber.end(record)
+        if scenery is not None:
+            _clear_traffic(scenery)
+        _leave(session, agent)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How the loop ended."""
+
+    status: str
+    ticks: int = 0
+    detail: str = ""
+
+
+def _prepare(
+    session: Session,
+    route: Route,
+    agent: LeaderboardAgent,
+    seed: int,
+    config: EpisodeConfig,
+    disturbance: Disturbance | None,
+) -> Scenery:
+    if route.scenarios:
+        names = ", ".join(s.name for s in route.scenarios)
+        logger.warning("route %s asks for scenarios that are not played: %s", route.id, names)
+    session.restart(route.town)
+    world = session.world
+    world.set_weather(carla.WeatherParameters(**{k: float(v) for k, v in route.weather.items()}))
+    dense = plan_route(session.map, [carla.Location(*point) for point in route.carla_points])
+    if len(dense) < 2:
+        raise RouteError(f"route {route.id} has no way from its first to its last point")
+    start = disturbance.start() if disturbance else Start()
+    ego = session.spawn_ego(_moved(dense[0][0], start))
+    rng = np.random.default_rng(seed)
+    traffic = spawn_traffic(
+        session.client, config.traffic, rng, dense[0][0].location, config.traffic_manager_port
+    )
+    session.tick()
+    actors = world.get_actors()
+    lights, signs = list(actors.filter("traffic.traffic_light*")), list(actors.filter("traffic.stop*"))
+    track = _track(dense)
+    judge = Judge(
+        track,
+        map_facts.CarlaLanes(session.map),
+        [map_facts.light_fact(light, session.map) for light in lights],
+        [map_facts.sign_fact(sign) for sign in signs],
+        ego.bounding_box.extent.x,
+        config.criteria,
+    )
+    return Scenery(session, route, dense, track, ego, traffic, lights, agent, judge, seed)
+
+
+def _set_up(scenery: Scenery, agent_config: str) -> _Outcome | None:
+    """Ready the agent; an outcome when it cannot be."""
+    try:
+        scenery.agent.set_global_plan(*global_plan(scenery.session.map, scenery.dense))
+        scenery.agent.setup(agent_config)
+    except SimulatorError:
+        raise
+    except Exception as error:  # the edge: what an agent raises must not end the run
+        logger.exception("agent could not be set up for route %s", scenery.route.id)
+        return _Outcome(SETUP_FAILED, detail=f"{type(error).__name__}: {error}")
+    return None
+
+
+def _mount(scenery: Scenery, subscribers: Sequence[Subscriber], config: EpisodeConfig) -> SensorSuite:
+    specs = [*scenery.agent.sensors(), {"type": "sensor.other.collision", "id": COLLISION_ID}]
+    for subscriber in subscribers:
+        specs += subscriber.sensors()
+    return scenery.session.spawn_sensors(scenery.ego, specs, config.warm_up_ticks)
+
+
+def _drive(
+    scenery: Scenery, suite: SensorSuite, subscribers: Sequence[Subscriber], disturbance: Disturbance | None
+) -> _Outcome:
+    own_ids = {str(spec["id"]) for spec in scenery.agent.sensors()}
+    number = 0
+    while True:
+        input_data = suite.collect(scenery.session.tick())
+        time_s = (number + 1) * scenery.session.tick_s
+        moment = _moment(scenery, input_data, time_s)
+        scenery.judge.update(moment)
+        if scenery.judge.over:
+            return _Outcome(scenery.judge.status, number)
+        try:
+            command = scenery.agent.run_step({k: v for k, v in input_data.items() if k in own_ids}, time_s)
+        except SimulatorError:
+            raise
+        except Exception as error:  # the edge: an agent's failure ends its route, not the run
+            logger.exception("agent crashed on route %s after %.2f s", scenery.route.id, time_s)
+            return _Outcome(AGENT_CRASHED, number, f"{type(error).__name__}: {error}")
+        command.manual_gear_shift = False
+        wanted = control_of(command)
+        control = disturbance.disturb(time_s, wanted) if disturbance else wanted
+        if control != wanted:
+            command.steer = -float(np.clip(control.steer, -1.0, 1.0))
+            command.throttle, command.brake = float(control.throttle), float(control.brake)
+        scenery.ego.apply_control(command)
+        facts = TickFacts(number, moment, control, control != wanted, input_data)
+        number += 1
+        try:
+            for subscriber in subscribers:
+                subscriber.tick(facts)
+        except EpisodeStopped:
+            return _Outcome("Failed", number, "stopped by the person watching")
+
+
+def _moment(scenery: Scenery, input_data: Mapping[str, tuple[int, object]], time_s: float) -> Moment:
+    ego = scenery.ego
+    transform, velocity = ego.get_transform(), ego.get_velocity()
+    events: Sequence[CollisionEvent] = input_data.get(COLLISION_ID, (0, ()))[1]
+    red = frozenset(light.id for light in scenery.lights if light.state == carla.TrafficLightState.Red)
+    return Moment(
+        time_s,
+        map_facts.position_of(transform.location),
+        frames.yaw_from_carla(transform.rotation.yaw),
+        float(np.hypot(velocity.x, velocity.y)),
+        ego.get_speed_limit() / 3.6,
+        red,
+        tuple(Contact(time_s, event.other_id, event.other_type_id) for event in events),
+    )
+
+
+def _record(
+    scenery: Scenery, outcome: _Outcome, repetition: int, config: EpisodeConfig, wall_s: float
+) -> Record:
+    judge = scenery.judge
+    infractions = tuple(judge.infractions)
+    return Record(
+        route=scenery.route.id,
+        repetition=repetition,
+        seed=scenery.seed,
+        town=scenery.route.town,
+        status=outcome.status,
+        scores=score(judge.completion.percent, infractions, config.rule),
+        infractions=infractions,
+        route_length=scenery.track.length,
+        duration_game=outcome.ticks * scenery.session.tick_s,
+        duration_system=wall_s,
+        detail=outcome.detail,
+    )
+
+
+def _leave(session: Session, agent: LeaderboardAgent) -> None:
+    try:
+        agent.destroy()
+    except Exception:  # the edge: as the leaderboard, which only prints it
+        logger.exception("agent.destroy() failed")
+    session.clear()
+
+
+def _clear_traffic(scenery: Scenery) -> None:
+    session = scenery.session
+    try:
+        session.client.apply_batch_sync([carla.command.DestroyActor(car) for car in scenery.traffic], False)
+    except RuntimeError as error:  # the simulator is gone, and the traffic with it
+        logger.warning("could not remove the traffic: %s", error)
+
+
+def _track(dense: Sequence[tuple[carla.Transform, int]]) -> RouteTrack:
+    points = np.array([map_facts.position_of(transform.location) for transform, _ in dense])
+    yaws = np.array([frames.yaw_from_carla(transform.rotation.yaw) for transform, _ in dense])
+    return RouteTrack(points, yaws)
+
+
+def _moved(carla_pose: carla.Transform, start: Start) -> carla.Transform:
+    left = -start.left_m * carla_pose.get_right_vector()
+    rotation = carla_pose.rotation
+    yaw = rotation.yaw + np.degrees(-start.yaw)
+    return carla.Transform(
+        carla_pose.location + carla.Location(left.x, left.y, left.z),
+        carla.Rotation(rotation.pitch, float(yaw), rotation.roll),
+    )

@@ -1,0 +1,91 @@
+"""Calls about any actor: spawn, destroy, place, push."""
+
+from __future__ import annotations
+
+from autovla_core.minicarla.simulation import Session
+from autovla_core.minicarla.wire import values
+from autovla_core.minicarla.world.actor import Actor
+
+
+def find(session: Session, actor_id: object) -> Actor:
+    """Look an actor up.
+
+    Raises:
+        ActorNotFound: no living actor has this id.
+    """
+    return session.world.actor(values.integer(actor_id, "actor id"))
+
+
+def by_id(session: Session, ids: object) -> list:
+    """Unknown ids are left out without a word, as CARLA does."""
+    actors, port = session.world.actors, session.simulation.stream_port
+    return [values.actor(actors[i], port) for i in values.fields_of(ids, 0, "actor ids") if i in actors]
+
+
+def spawn(session: Session, description: object, pose: object) -> list:
+    wanted = values.decode_description(description)
+    actor = session.simulation.spawn(wanted, values.decode_pose(pose))
+    return values.actor(actor, session.simulation.stream_port)
+
+
+def spawn_attached(
+    session: Session, description: object, pose: object, parent: object, attachment: object = 0, socket: object = ""
+) -> list:
+    wanted = values.decode_description(description)
+    actor = session.simulation.spawn(
+        wanted,
+        values.decode_pose(pose),
+        values.integer(parent, "parent"),
+        values.integer(attachment, "attachment type"),
+    )
+    return values.actor(actor, session.simulation.stream_port)
+
+
+def destroy(session: Session, actor_id: object) -> bool:
+    session.simulation.destroy(values.integer(actor_id, "actor id"))
+    return True
+
+
+def bounding_box(session: Session, actor_id: object) -> list:
+    actor = find(session, actor_id)
+    return values.bounding_box(actor.box_center, actor.box_extent, actor_id=actor.id)
+
+
+def set_location(session: Session, actor_id: object, location: object) -> None:
+    actor = find(session, actor_id)
+    session.world.set_transform(actor.id, values.decode_vector(location, "Location"), actor.rotation.copy())
+
+
+def set_transform(session: Session, actor_id: object, pose: object) -> None:
+    wanted = values.decode_pose(pose)
+    session.world.set_transform(find(session, actor_id).id, wanted.location, wanted.rotation)
+
+
+def set_target_velocity(session: Session, actor_id: object, velocity: object) -> None:
+    session.world.set_target_velocity(find(session, actor_id).id, values.decode_vector(velocity, "velocity"))
+
+
+def set_target_angular_velocity(session: Session, actor_id: object, velocity: object) -> None:
+    turning = values.decode_vector(velocity, "angular velocity")
+    session.world.set_target_angular_velocity(find(session, actor_id).id, turning)
+
+
+def enable_constant_velocity(session: Session, actor_id: object, velocity: object) -> None:
+    """Hold a speed along the vehicle's own x axis."""
+    session.world.set_constant_velocity(find(session, actor_id).id, values.decode_vector(velocity, "velocity"))
+
+
+def disable_constant_velocity(session: Session, actor_id: object) -> None:
+    session.world.set_constant_velocity(find(session, actor_id).id, None)
+
+
+def add_impulse(session: Session, actor_id: object, impulse: object) -> None:
+    session.world.add_impulse(find(session, actor_id).id, values.decode_vector(impulse, "impulse"))
+
+
+def set_simulate_physics(session: Session, actor_id: object, enabled: object) -> None:
+    session.world.set_simulate_physics(find(session, actor_id).id, bool(enabled))
+
+
+def set_collisions(session: Session, actor_id: object, enabled: object) -> None:
+    session.world.set_collisions(find(session, actor_id).id, bool(enabled))

@@ -1,0 +1,135 @@
+"""Who of the server-driven cars may enter a junction: lights, stop signs, priority, one reservation a conflict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from autovla_core.minicarla.world.actor import LightColor, TrafficLight
+from autovla_core.minicarla.world.layout import Lane
+
+STOP_WAIT_S = 1.0
+NEAR_LINE_M = 4.0
+INSIDE_M = 2.0  # beyond its line a car is in the junction and had better leave it
+CAN_STOP = 3.0  # m/s2: a yellow light is obeyed if this braking suffices
+CROSSING_S = 4.0  # a car with priority that needs longer to its line does not count
+IMPATIENT_AFTER_S = 20.0  # then priority and a full exit no longer hold a driver back
+EXIT_ROOM_M = 8.0
+EXIT_SPEED = 1.5  # m/s: whoever drives faster makes room
+
+
+@dataclass(eq=False)
+class Crossing:
+    """One driver's way through one junction."""
+
+    approach: int  # lane
+    lanes: tuple[int, ...]  # of the junction, in order
+    exit: int  # lane, -1 beyond the window
+    line_at: float  # offsets along the driver's window
+    end_at: float
+    granted: bool = False
+    waited_s: float = 0.0
+    stopped_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Car:
+    """What right of way needs to know of a car at this moment."""
+
+    id: int
+    lane: int
+    s: float  # m along the lane, of the car's centre
+    speed: float
+    half_length: float
+
+
+@dataclass
+class RightOfWay:
+    """The junctions' books."""
+
+    lanes: Sequence[Lane]
+    lights: Mapping[str, TrafficLight]  # by OpenDRIVE signal id
+    stop_signs: frozenset[str]  # ids of signs that ask for a full stop, not only to yield
+    holders: dict[int, set[int]] = field(default_factory=dict)  # junction lane -> drivers under way
+
+    def release(self, driver: int, crossing: Crossing) -> None:
+        """Give a crossing's lanes back."""
+        crossing.granted = False
+        for lane in crossing.lanes:
+            self.holders.get(lane, set()).discard(driver)
+
+    def release_all(self, driver: int) -> None:
+        """Forget a driver."""
+        for waiting in self.holders.values():
+            waiting.discard(driver)
+
+    def review(self, me: Car, crossing: Crossing, to_line: float, others: Sequence[Car], dt: float) -> bool:
+        """Decide, every tick, whether a driver ``to_line`` metres before its line may go; keep the books."""
+        if to_line < 0.0 and (crossing.granted or to_line < -INSIDE_M):
+            self._grant(me.id, crossing)
+            return True
+        must_stop = self._light_forbids(me, crossing, to_line)
+        if crossing.granted and must_stop:
+            self.release(me.id, crossing)
+        if crossing.granted:
+            return True
+        near = to_line < NEAR_LINE_M and me.speed < 0.2
+        crossing.stopped_s = crossing.stopped_s + dt if near else crossing.stopped_s
+        if must_stop:
+            crossing.waited_s = 0.0
+            return False
+        crossing.waited_s += dt if near else 0.0
+        if self._needs_stop(crossing) or not self._is_free(me, crossing, others):
+            return False
+        self._grant(me.id, crossing)
+        return True
+
+    def _grant(self, driver: int, crossing: Crossing) -> None:
+        crossing.granted = True
+        for lane in crossing.lanes:
+            self.holders.setdefault(lane, set()).add(driver)
+
+    def _light_forbids(self, me: Car, crossing: Crossing, to_line: float) -> bool:
+        light = self.lights.get(self.lanes[crossing.approach].light_id)
+        if light is None or light.state in (LightColor.GREEN, LightColor.OFF):
+            return False
+        return light.state == LightColor.RED or to_line > me.speed**2 / (2.0 * CAN_STOP)
+
+    def _needs_stop(self, crossing: Crossing) -> bool:
+        return self.lanes[crossing.approach].stop_id in self.stop_signs and crossing.stopped_s < STOP_WAIT_S
+
+    def _is_free(self, me: Car, crossing: Crossing, others: Sequence[Car]) -> bool:
+        conflicts = {c for lane in crossing.lanes for c in self.lanes[lane].conflicts} - set(crossing.lanes)
+        if any(self.holders.get(lane, set()) - {me.id} for lane in conflicts):
+            return False
+        if any(car.lane in conflicts and car.id != me.id for car in others):
+            return False
+        if crossing.waited_s > IMPATIENT_AFTER_S:
+            return True
+        return self._exit_has_room(me, crossing, others) and not self._must_yield(me, crossing, conflicts, others)
+
+    def _exit_has_room(self, me: Car, crossing: Crossing, others: Iterable[Car]) -> bool:
+        reach = EXIT_ROOM_M + me.half_length
+        return not any(
+            car.lane == crossing.exit and car.id != me.id and car.s - car.half_length < reach and car.speed < EXIT_SPEED
+            for car in others
+        )
+
+    def _must_yield(self, me: Car, crossing: Crossing, conflicts: set[int], others: Iterable[Car]) -> bool:
+        """Whether a moving car with priority will need a conflicting lane soon."""
+        mine = self._rank(self.lanes[crossing.approach], self.lanes[crossing.lanes[0]].turn)
+        for car in others:
+            lane = self.lanes[car.lane]
+            to_end = float(lane.s[-1]) - car.s - car.half_length
+            if car.id == me.id or lane.junction_id >= 0 or car.speed < 1.0 or to_end > 5.0 + CROSSING_S * car.speed:
+                continue
+            light = self.lights.get(lane.light_id)
+            if light is not None and light.state == LightColor.RED:
+                continue
+            if any(n in conflicts and self._rank(lane, self.lanes[n].turn) < mine for n in lane.successors):
+                return True
+        return False
+
+    def _rank(self, approach: Lane, turn: str) -> int:
+        """Lower goes first: priority road before signs, straight before turning left."""
+        return 2 * (approach.stop_id != "") + (turn == "left")

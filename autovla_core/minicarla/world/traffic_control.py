@@ -1,0 +1,170 @@
+"""Compiled part of server traffic: where is the car on its path, who is in the way, which pedals and wheel."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from autovla_core.minicarla.world import collision as c
+from autovla_core.minicarla.world import physics as p
+from autovla_core.minicarla.world import vehicle as v
+from autovla_core.minicarla.world.traffic_path import POINTS
+
+# Columns of a driver row.
+AT, STOP_AT, LENGTH, OFF_PATH, GAP, THROTTLE, BRAKE, STEER = range(8)
+DRIVER_COLUMNS = 8
+
+ACCELERATION = 1.8  # m/s2
+COMFORT_BRAKING = 2.5
+HARDEST_BRAKING = 7.5
+HEADWAY_S = 1.3
+STANDSTILL_GAP_M = 2.5
+STOP_SHORT_M = 0.5  # of a stopping place
+SIDE_MARGIN_M = 0.3
+REACH_MIN_M, REACH_MAX_M, REACH_S = 9.0, 45.0, 4.0
+WALKER_FORESIGHT_S = (0.0, 0.7, 1.4)
+LOOK_AHEAD_M, LOOK_AHEAD_S = 3.0, 0.45
+HOLD_BRAKE = 0.4
+
+
+@njit(cache=True)
+def progress(path: np.ndarray, x: float, y: float, at: float, length: float) -> tuple[float, float]:
+    """Return (offset along the path, distance from it) of a point near the last known offset."""
+    start = max(int(at) - 2, 0)
+    best, best_at = np.inf, at
+    for k in range(start, min(start + 8, POINTS - 1)):
+        ux, uy = path[k + 1, 0] - path[k, 0], path[k + 1, 1] - path[k, 1]
+        squared = ux * ux + uy * uy
+        if squared < 1e-9:
+            break
+        dx, dy = x - path[k, 0], y - path[k, 1]
+        t = min(max((dx * ux + dy * uy) / squared, 0.0), 1.0)
+        ex, ey = dx - t * ux, dy - t * uy
+        distance = ex * ex + ey * ey
+        if distance < best:
+            best, best_at = distance, k + t
+    return min(best_at, length), math.sqrt(best)
+
+
+@njit(cache=True)
+def _blocks(other: np.ndarray, ox: float, oy: float, x: float, y: float, cos: float, sin: float, half: float) -> bool:
+    """Whether a car of half width ``half`` at (x, y), heading (cos, sin), would touch a body placed at (ox, oy)."""
+    oc, os = math.cos(other[c.HEADING]), math.sin(other[c.HEADING])
+    dx, dy = x - ox, y - oy
+    along, across = dx * oc + dy * os, -dx * os + dy * oc
+    turned_cos, turned_sin = abs(cos * oc + sin * os), abs(sin * oc - cos * os)
+    return abs(along) < other[c.HX] + half * turned_sin and abs(across) < other[c.HY] + half * turned_cos
+
+
+@njit(cache=True)
+def leader(
+    path: np.ndarray, at: float, length: float, speed: float, me: int, bodies: np.ndarray, vehicles: int
+) -> tuple[float, float]:
+    """Return (gap from bumper to obstacle in metres, its speed along the path); infinity when the way is free."""
+    reach = min(REACH_MAX_M, REACH_MIN_M + REACH_S * speed) + bodies[me, c.HX]
+    half = bodies[me, c.HY] + SIDE_MARGIN_M
+    first = int(at + 0.5 * bodies[me, c.HX]) + 1
+    last = min(int(min(at + reach, length)), POINTS - 2)
+    gap, lead_speed = np.inf, 0.0
+    for k in range(len(bodies)):
+        other = bodies[k]
+        dx, dy = other[c.CX] - bodies[me, c.CX], other[c.CY] - bodies[me, c.CY]
+        far = reach + other[c.HX] + 3.0
+        if k == me or dx * dx + dy * dy > far * far or abs(other[c.CZ] - bodies[me, c.CZ]) > 3.0:
+            continue
+        for foresight in WALKER_FORESIGHT_S:
+            if foresight > 0.0 and k < vehicles:
+                break
+            ox, oy = other[c.CX] + foresight * other[c.VX], other[c.CY] + foresight * other[c.VY]
+            for j in range(first, last + 1):
+                if j - at - bodies[me, c.HX] >= gap:
+                    break
+                ux, uy = path[j + 1, 0] - path[j, 0], path[j + 1, 1] - path[j, 1]
+                norm = max(math.sqrt(ux * ux + uy * uy), 1e-6)
+                ux, uy = ux / norm, uy / norm
+                if _blocks(other, ox, oy, path[j, 0], path[j, 1], ux, uy, half):
+                    gap = j - at - bodies[me, c.HX]
+                    lead_speed = max(0.0, other[c.VX] * ux + other[c.VY] * uy)
+                    break
+    return gap, lead_speed
+
+
+@njit(cache=True)
+def follow(speed: float, wanted: float, gap: float, lead_speed: float) -> float:
+    """Intelligent-driver acceleration in m/s2."""
+    free = 1.0 - (speed / max(wanted, 0.1)) ** 4
+    dynamic = speed * HEADWAY_S + speed * (speed - lead_speed) / (2.0 * math.sqrt(ACCELERATION * COMFORT_BRAKING))
+    keep = STANDSTILL_GAP_M + max(0.0, dynamic)
+    return ACCELERATION * (free - (keep / max(gap, 0.05)) ** 2)
+
+
+@njit(cache=True)
+def stop_for(speed: float, distance: float) -> float:
+    """Acceleration that comes to rest ``distance`` metres ahead, braking no earlier than comfort asks."""
+    if distance < 0.2:
+        return -HARDEST_BRAKING
+    needed = speed * speed / (2.0 * distance)
+    return -needed if needed > 0.7 * COMFORT_BRAKING else min(ACCELERATION, 0.6 * (0.7 * distance - speed))
+
+
+@njit(cache=True)
+def _steer(state: np.ndarray, row: np.ndarray, path: np.ndarray, at: float) -> float:
+    """Pure pursuit from the rear axle."""
+    yaw = math.radians(state[v.YAW])
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    speed = max(state[v.FORWARD], 0.0)
+    target = min(at + LOOK_AHEAD_M + LOOK_AHEAD_S * speed, POINTS - 1.001)
+    k = int(target)
+    tx = path[k, 0] + (target - k) * (path[k + 1, 0] - path[k, 0])
+    ty = path[k, 1] + (target - k) * (path[k + 1, 1] - path[k, 1])
+    dx = tx - state[v.X] + row[p.REAR_M] * cos
+    dy = ty - state[v.Y] + row[p.REAR_M] * sin
+    ahead, right = dx * cos + dy * sin, -dx * sin + dy * cos
+    curvature = 2.0 * right / max(ahead * ahead + right * right, 1.0)
+    return min(1.0, max(-1.0, curvature / v.curvature_per_steer(speed, row)))
+
+
+@njit(cache=True)
+def drive(
+    drivers: np.ndarray,
+    members: np.ndarray,
+    paths: np.ndarray,
+    speeds: np.ndarray,
+    states: np.ndarray,
+    rows: np.ndarray,
+    bodies: np.ndarray,
+) -> None:
+    """Fill throttle, brake and steer of every driver, in place.
+
+    Args:
+        drivers: (n, DRIVER_COLUMNS)
+        members: (n,) their rows in ``states``, ``rows`` and ``bodies``
+        paths: (n, POINTS, 2)
+        speeds: (n, POINTS) m/s
+    """
+    for i in range(len(drivers)):
+        d, me = drivers[i], members[i]
+        state, row = states[me], rows[me]
+        speed = max(state[v.FORWARD], 0.0)
+        gap, lead_speed = leader(paths[i], d[AT], d[LENGTH], speed, me, bodies, len(states))
+        d[GAP] = gap
+        wanted = speeds[i, min(int(d[AT] + 0.5), POINTS - 1)]
+        acceleration = follow(speed, wanted, gap, lead_speed)
+        to_stop = d[STOP_AT] - d[AT] - bodies[me, c.HX] - STOP_SHORT_M
+        if to_stop < 200.0:
+            acceleration = min(acceleration, stop_for(speed, to_stop))
+        acceleration = max(acceleration, -HARDEST_BRAKING)
+        d[THROTTLE], d[BRAKE] = v.pedals(acceleration, speed, math.radians(state[v.PITCH]), row)
+        if speed < 0.3 and acceleration < 0.1:
+            d[THROTTLE], d[BRAKE] = 0.0, HOLD_BRAKE
+        d[STEER] = _steer(state, row, paths[i], d[AT])
+
+
+@njit(cache=True)
+def locate(drivers: np.ndarray, members: np.ndarray, paths: np.ndarray, states: np.ndarray) -> None:
+    """Update every driver's offset along its path, in place."""
+    for i in range(len(drivers)):
+        d, state = drivers[i], states[members[i]]
+        d[AT], d[OFF_PATH] = progress(paths[i], state[v.X], state[v.Y], d[AT], d[LENGTH])

@@ -1,0 +1,356 @@
+"""The simulated world: who lives in it, and what one tick does to them. CARLA's convention throughout."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from autovla_core.minicarla.blueprints import BLUEPRINTS
+from autovla_core.minicarla.world import collision, pose, spawning
+from autovla_core.minicarla.world.actor import (
+    Actor,
+    LightColor,
+    TrafficLight,
+    TrafficSign,
+    Vehicle,
+    VehicleControl,
+    Walker,
+)
+from autovla_core.minicarla.world.collision import Contact
+from autovla_core.minicarla.world.fleet import Fleet
+from autovla_core.minicarla.world.spawning import ActorNotFound, SpawnError
+from autovla_core.minicarla.world.town import Town
+from autovla_core.minicarla.world.traffic import Traffic
+from autovla_core.minicarla.world.traffic_light import LightControl
+from autovla_core.minicarla.world.weather import Weather
+
+__all__ = ["ActorNotFound", "Contact", "SpawnError", "TRAFFIC_ROLE", "World", "default_settings"]
+
+TRAFFIC_ROLE = "minicarla_traffic"  # a vehicle of this role_name is driven by the server
+TRAFFIC_APART_M = 12.0
+TRAFFIC_WIDEST_M = 1.2  # half width of what fits into a lane
+TRAFFIC_TYPES = ("car", "van", "truck")
+SPEED_LIMIT_EVERY = 10  # ticks between two looks at the lane under a vehicle
+FIRST_SENSOR_STREAM = 2  # 1 carries the world's own state
+SILENT_SENSORS = ("sensor.other.lane_invasion", "sensor.other.rss")  # the client computes them itself
+SPECTATOR_START = ((0.0, 0.0, 50.0), (-90.0, 0.0, 0.0))
+
+
+def default_settings() -> dict:
+    """CARLA's EpisodeSettings by field name."""
+    return {
+        "synchronous_mode": False,
+        "no_rendering_mode": False,
+        "fixed_delta_seconds": None,
+        "substepping": True,
+        "max_substep_delta_time": 0.01,
+        "max_substeps": 10,
+        "max_culling_distance": 0.0,
+        "deterministic_ragdolls": True,
+        "tile_stream_distance": 3000.0,
+        "actor_active_distance": 2000.0,
+        "spectator_as_ego": True,
+    }
+
+
+class World:
+    """One town and its actors. Ids are never used twice, frame numbers only grow, also across towns."""
+
+    def __init__(self, town: Town, seed: int = 0) -> None:
+        self.seed = seed
+        self.episode_id, self.frame, self.time, self.gravity = 0, 0, 0.0, 9.81
+        self.settings, self.weather = default_settings(), Weather()
+        self._next_id = 1
+        self._next_stream = FIRST_SENSOR_STREAM
+        self.load(town, reset_settings=True)
+
+    # ---- life and death
+
+    def load(self, town: Town, reset_settings: bool) -> None:
+        """Start a new episode in a town: only the spectator and the town's signals live."""
+        self.town = town
+        self.episode_id += 1
+        self.actors: dict[int, Actor] = {}
+        self.contacts: list[Contact] = []
+        self.map_changed, self._loaded = True, True
+        if reset_settings:
+            self.settings = default_settings()
+        self.weather = Weather()
+        self.spectator_id = self._add(Actor(self._new_id(), "spectator")).id
+        self.set_transform(self.spectator_id, *map(np.array, SPECTATOR_START))
+        lights = 0
+        for signal in town.signals:
+            made = self._add(spawning.make_sign(self._new_id(), signal, lights))
+            lights += isinstance(made, TrafficLight)
+        self._light_control = LightControl(self.lights())
+        self._light_boxes = _trigger_boxes(self.lights())
+        self._fleet = Fleet(town)
+        self._traffic = Traffic(town, self.lights(), self.seed, self.spectator_id)
+        self._stale = True
+
+    def lights(self) -> list[TrafficLight]:
+        """The traffic lights in order of their ids."""
+        return [actor for actor in self.actors.values() if isinstance(actor, TrafficLight)]
+
+    def spawn(
+        self,
+        type_id: str,
+        attributes: Mapping[str, str],
+        location: Sequence[float],
+        rotation: Sequence[float],
+        parent_id: int = 0,
+        attachment: int = 0,
+        blueprint_uid: int = 0,
+        attribute_types: Mapping[str, int] | None = None,
+    ) -> Actor:
+        """Bring an actor to life; with a parent, location and rotation are relative to it.
+
+        Raises:
+            SpawnError: unknown blueprint, place taken, or no such parent; with CARLA's text.
+        """
+        blueprint = spawning.blueprint_of(type_id)
+        if parent_id and parent_id not in self.actors:
+            raise SpawnError(spawning.PARENT_MISSING)
+        actor = spawning.make_actor(self._next_id, blueprint, attributes)
+        actor.attribute_types.update(attribute_types or {})
+        actor.blueprint_uid = blueprint_uid or actor.blueprint_uid
+        actor.location, actor.rotation = np.array(location, float), np.array(rotation, float)
+        if parent_id:
+            actor.parent_id, actor.attachment = parent_id, attachment
+            actor.relative = actor.location.copy(), actor.rotation.copy()
+            self._follow_parent(actor)
+        elif isinstance(actor, (Vehicle, Walker)) and not self._is_free(actor):
+            raise SpawnError(spawning.PLACE_TAKEN)
+        if isinstance(actor, Vehicle):
+            self._look_up_limit(actor)
+            actor.autopilot = actor.attributes.get("role_name") == TRAFFIC_ROLE
+        if actor.kind == "sensor" and type_id not in SILENT_SENSORS:
+            actor.stream_id = self._next_stream
+            self._next_stream += 1
+        self._new_id()
+        self._stale = True
+        return self._add(actor)
+
+    def destroy(self, actor_id: int) -> None:
+        """Remove an actor; what is attached to it stays where it is.
+
+        Raises:
+            ActorNotFound: if it does not live.
+        """
+        if actor_id not in self.actors or actor_id == self.spectator_id:
+            raise ActorNotFound("unable to destroy actor: not found")
+        del self.actors[actor_id]
+        self._stale = True
+
+    def actor(self, actor_id: int) -> Actor:
+        """Return a living actor.
+
+        Raises:
+            ActorNotFound: if there is none of this id.
+        """
+        try:
+            return self.actors[actor_id]
+        except KeyError:
+            raise ActorNotFound(f"unable to find actor {actor_id}: actor not found") from None
+
+    def spawn_traffic(self, vehicles: int, seed: int) -> list[int]:
+        """Spawn up to this many server-driven vehicles at spawn points; return their ids.
+
+        Every vehicle is at least 12 m from all others; fewer are spawned when the town has no more room.
+        """
+        rng = np.random.default_rng(seed)
+        kinds = sorted(
+            b.id for b in BLUEPRINTS.values() if b.base_type in TRAFFIC_TYPES and b.extent[1] <= TRAFFIC_WIDEST_M
+        )
+        places = [self.town.spawn_points[i] for i in rng.permutation(len(self.town.spawn_points))]
+        made: list[int] = []
+        for x, y, z, pitch, yaw, roll in places:
+            if len(made) >= vehicles:
+                break
+            if self._nearest_vehicle_m(x, y) < TRAFFIC_APART_M:
+                continue
+            type_id = kinds[int(rng.integers(len(kinds)))]
+            colors = next(a for a in BLUEPRINTS[type_id].attributes if a.id == "color").recommended
+            attributes = {"role_name": TRAFFIC_ROLE, "color": colors[int(rng.integers(len(colors)))]}
+            try:
+                made.append(self.spawn(type_id, attributes, (x, y, z), (pitch, yaw, roll)).id)
+            except SpawnError:
+                continue  # a walker or a prop stands there
+        return made
+
+    # ---- time
+
+    def step(self, dt: float) -> None:
+        """Let ``dt`` seconds pass: lights, traffic, motion, blows, then what follows from the new places."""
+        self.map_changed, self._loaded = self._loaded, False
+        self.frame += 1
+        self.time += dt
+        self._refresh()
+        self._light_control.step(dt)
+        self._fleet.gather()
+        self._traffic.step(self._fleet, dt)
+        self.contacts = self._fleet.move(self.gravity, dt)
+        self._notice_lights()
+        for actor in self._attached:
+            self._follow_parent(actor)
+        for vehicle in self._fleet.vehicles:
+            if (self.frame + vehicle.id) % SPEED_LIMIT_EVERY == 0:
+                self._look_up_limit(vehicle)
+
+    # ---- setters
+
+    def set_transform(self, actor_id: int, location: Sequence[float], rotation: Sequence[float]) -> None:
+        """Put an actor somewhere; an attached one then keeps its new place relative to its parent."""
+        actor = self.actor(actor_id)
+        actor.location[:], actor.rotation[:] = location, rotation
+        parent = self.actors.get(actor.parent_id)
+        if actor.relative is not None and parent is not None:
+            actor.relative = pose.relative((parent.location, parent.rotation), (actor.location, actor.rotation))
+        if isinstance(actor, Vehicle):
+            actor.airborne = True
+            self._set_planar(actor, actor.velocity)
+
+    def set_target_velocity(self, actor_id: int, velocity: Sequence[float]) -> None:
+        """Give an actor a velocity, m/s in the world; a vehicle's tyres then act on it."""
+        actor = self.actor(actor_id)
+        actor.velocity[:] = velocity
+        if isinstance(actor, Vehicle):
+            self._set_planar(actor, actor.velocity)
+
+    def set_target_angular_velocity(self, actor_id: int, angular_velocity: Sequence[float]) -> None:
+        """Give an actor a turning rate, deg/s."""
+        self.actor(actor_id).angular_velocity[:] = angular_velocity
+
+    def add_impulse(self, actor_id: int, impulse: Sequence[float]) -> None:
+        """Push an actor, N s in the world."""
+        actor = self.actor(actor_id)
+        if isinstance(actor, Vehicle):
+            self.set_target_velocity(actor_id, actor.velocity + np.array(impulse, float) / actor.physics["mass"])
+
+    def set_constant_velocity(self, actor_id: int, forward: float | None) -> None:
+        """Hold a vehicle's forward speed, m/s, whatever its pedals say, until called with None."""
+        self.vehicle(actor_id).constant_velocity = forward
+
+    def set_simulate_physics(self, actor_id: int, enabled: bool) -> None:
+        """Without physics an actor moves only by ``set_transform`` and nothing pushes it."""
+        self.actor(actor_id).simulate_physics = enabled
+        self._stale = True
+
+    def set_collisions(self, actor_id: int, enabled: bool) -> None:
+        """Let others pass through an actor, or no longer."""
+        self.actor(actor_id).collides = enabled
+        self._stale = True
+
+    def vehicle(self, actor_id: int) -> Vehicle:
+        """Return a living vehicle.
+
+        Raises:
+            ActorNotFound: if there is none of this id.
+        """
+        found = self.actor(actor_id)
+        if not isinstance(found, Vehicle):
+            raise ActorNotFound(f"unable to use actor {actor_id} as a vehicle: it is {found.type_id}")
+        return found
+
+    def apply_control(self, actor_id: int, control: VehicleControl) -> None:
+        """Set a vehicle's pedals and wheel; they hold until the next call. Server traffic soon overrules it."""
+        self.vehicle(actor_id).control = control
+
+    def set_physics(self, actor_id: int, control: Mapping) -> None:
+        """Replace a vehicle's physics control (all fields by name, wheel positions in local centimetres).
+
+        Raises:
+            ValueError: fields missing or unknown.
+        """
+        vehicle = self.vehicle(actor_id)
+        if set(control) != set(vehicle.physics):
+            raise ValueError(f"physics control has {sorted(control)}; expected {sorted(vehicle.physics)}")
+        vehicle.physics = copy.deepcopy(dict(control))
+        self._stale = True
+
+    def reset_lights(self, group: int | None = None) -> None:
+        """Start the cycle of one junction again, or of all as after loading."""
+        if group is None:
+            self._light_control.reset_all()
+        else:
+            self._light_control.reset(group)
+
+    # ---- inside
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _add(self, actor: Actor) -> Actor:
+        self.actors[actor.id] = actor
+        return actor
+
+    def _refresh(self) -> None:
+        """Tell fleet and traffic who lives, after something was born, died or changed its nature."""
+        if not self._stale:
+            self._traffic.set_members(self._fleet.vehicles)
+            return
+        free = [actor for actor in self.actors.values() if actor.parent_id == 0]
+        vehicles = [actor for actor in free if isinstance(actor, Vehicle)]
+        walkers = [actor for actor in free if isinstance(actor, Walker)]
+        props = [actor for actor in free if actor.type_id.startswith("static.")]
+        for prop in props:
+            prop.simulate_physics = False
+        self._attached = [actor for actor in self.actors.values() if actor.parent_id]
+        self._fleet.set_members(vehicles, walkers, props, {v.id: spawning.parameters_of(v) for v in vehicles})
+        self._traffic.set_members(vehicles)
+        self._stale = False
+
+    def _is_free(self, actor: Actor) -> bool:
+        self._refresh()
+        self._fleet.gather()
+        return self._fleet.is_free(self._fleet.body_of(actor, actor.location, float(actor.rotation[1])))
+
+    def _nearest_vehicle_m(self, x: float, y: float) -> float:
+        others = [v for v in self.actors.values() if isinstance(v, Vehicle)]
+        return min((math.dist((x, y), v.location[:2].tolist()) for v in others), default=math.inf)
+
+    def _follow_parent(self, actor: Actor) -> None:
+        parent = self.actors.get(actor.parent_id)
+        if parent is None:
+            return
+        place = pose.compose((parent.location, parent.rotation), actor.relative)
+        actor.location[:], actor.rotation[:] = place
+        actor.velocity[:], actor.acceleration[:] = parent.velocity, parent.acceleration
+        actor.angular_velocity[:] = parent.angular_velocity
+
+    def _notice_lights(self) -> None:
+        """Tell every vehicle which light's trigger box it stands in."""
+        vehicles = self._fleet.vehicles
+        found = np.full(len(vehicles), -1)
+        collision.first_overlaps(self._fleet.bodies[: len(vehicles)], self._light_boxes, found)
+        lights = self._light_control.lights
+        for vehicle, number in zip(vehicles, found.tolist()):
+            vehicle.at_light_id = lights[number].id if number >= 0 else 0
+            vehicle.at_light_state = lights[number].state if number >= 0 else LightColor.GREEN
+
+    def _look_up_limit(self, vehicle: Vehicle) -> None:
+        lane, _, _ = self.town.nearest_lane(*vehicle.location[:2].tolist())
+        vehicle.speed_limit_kmh = self.town.lanes[lane].speed_limit_kmh
+
+    @staticmethod
+    def _set_planar(vehicle: Vehicle, velocity: np.ndarray) -> None:
+        yaw = math.radians(float(vehicle.rotation[1]))
+        vx, vy = velocity[:2].tolist()
+        vehicle.forward_speed = vx * math.cos(yaw) + vy * math.sin(yaw)
+        vehicle.lateral_speed = -vx * math.sin(yaw) + vy * math.cos(yaw)
+
+
+def _trigger_boxes(signs: Iterable[TrafficSign]) -> np.ndarray:
+    """Trigger volumes as body rows (n, BODY_COLUMNS)."""
+    signs = list(signs)
+    boxes = np.zeros((len(signs), collision.BODY_COLUMNS))
+    for box, sign in zip(boxes, signs):
+        turn = pose.rotation_matrix(sign.rotation)
+        box[collision.CX : collision.CZ + 1] = sign.location + turn @ sign.trigger_center
+        box[collision.HX : collision.HZ + 1] = sign.trigger_extent
+        box[collision.HEADING] = math.radians(float(sign.rotation[1]))
+    return boxes

@@ -1,0 +1,307 @@
+"""The shipped town, and what a town promises to the cars, the cameras and the client."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+
+import carla
+import numpy as np
+import pytest
+import shapely
+
+from autovla_core.frames import point_from_carla
+from autovla_core.minicarla.world.mesh import Material, Tag
+from autovla_core.minicarla.world.town import TOWNS_FOLDER, Town, TownError, load_opendrive, load_town
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def town() -> Town:
+    return load_town("Havenbrook")
+
+
+@pytest.fixture(scope="module")
+def carla_map(town: Town) -> carla.Map:
+    return carla.Map(town.name, town.xodr)
+
+
+@pytest.fixture(scope="module")
+def root(town: Town) -> ET.Element:
+    return ET.fromstring(town.xodr)
+
+
+def test_an_unknown_town_is_refused_with_the_known_names():
+    with pytest.raises(TownError, match="Nowhere.*Havenbrook"):
+        load_town("Nowhere")
+
+
+def test_a_text_that_is_no_map_is_refused():
+    with pytest.raises(TownError, match="not an OpenDRIVE map"):
+        load_opendrive("broken", "<OpenDRIVE")
+
+
+def test_the_shipped_file_is_what_the_generator_writes(tmp_path):
+    out = tmp_path / "town.xodr"
+    command = [sys.executable, REPOSITORY / "tools" / "generate_town.py", "--out", out]
+    subprocess.run(command, check=True, cwd=REPOSITORY, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True)
+    assert out.read_bytes() == (TOWNS_FOLDER / "Havenbrook.xodr").read_bytes()
+
+
+def test_the_town_has_a_hundred_roads_and_junction_ids_of_their_own(root):
+    roads = {road.get("id") for road in root.iter("road")}
+    junctions = {junction.get("id") for junction in root.iter("junction")}
+    assert len(roads) >= 100
+    assert not roads & junctions
+
+
+def test_no_lane_ends_and_every_lane_goes_on_where_the_last_one_stopped(town):
+    for lane in town.lanes:
+        assert lane.successors, f"road {lane.road_id} lane {lane.lane_id} is a dead end"
+        for index in lane.successors:
+            following = town.lanes[index]
+            assert np.linalg.norm(following.points[0] - lane.points[-1]) < 0.3
+            turn = (following.yaw_deg[0] - lane.yaw_deg[-1] + 180.0) % 360.0 - 180.0
+            assert abs(turn) < 3.0
+
+
+def test_every_lane_is_reached_from_every_other(town):
+    forward = {lane.index: {*lane.successors, lane.left, lane.right} - {-1} for lane in town.lanes}
+    backward: dict[int, set[int]] = {index: set() for index in forward}
+    for index, targets in forward.items():
+        for target in targets:
+            backward[target].add(index)
+    for graph in (forward, backward):
+        seen, waiting = {0}, [0]
+        while waiting:
+            fresh = graph[waiting.pop()] - seen
+            seen |= fresh
+            waiting += sorted(fresh)
+        assert len(seen) == len(town.lanes)
+
+
+def test_the_client_walks_every_lane_without_an_end_or_a_nan(carla_map):
+    waypoints = [start for start, _ in carla_map.get_topology()]
+    assert len(waypoints) >= 100
+    for waypoint in waypoints:
+        for _ in range(30):
+            following = waypoint.next(5.0)
+            assert following
+            waypoint = following[0]
+            location = waypoint.transform.location
+            assert np.isfinite([location.x, location.y, location.z, waypoint.transform.rotation.yaw]).all()
+
+
+def test_lane_points_are_dense_and_finite(town):
+    for lane in town.lanes:
+        assert np.isfinite(lane.points).all()
+        assert np.linalg.norm(np.diff(lane.points, axis=0), axis=1).max() <= 1.0
+        assert len(lane.points) == len(lane.yaw_deg) == len(lane.s)
+
+
+def test_urban_limits_are_40_kmh(town):
+    assert {lane.speed_limit_kmh for lane in town.lanes} == {40.0}
+    assert {signal.value for signal in town.signals if signal.kind == "speed_limit"} == {40.0}
+
+
+def test_lights_stops_yields_and_limits_stand_in_the_town(town):
+    kinds = Counter(signal.kind for signal in town.signals)
+    assert kinds["traffic_light"] >= 12
+    assert kinds["stop"] >= 8
+    assert kinds["yield"] == 4
+    assert kinds["speed_limit"] >= 8
+    assert len({signal.id for signal in town.signals}) == len(town.signals)
+
+
+def test_the_lights_of_a_junction_have_two_phases_that_do_not_face_each_other(town):
+    lights = [signal for signal in town.signals if signal.kind == "traffic_light"]
+    for junction in {light.junction_id for light in lights}:
+        members = [light for light in lights if light.junction_id == junction]
+        assert {light.phase for light in members} == {0, 1}
+        for light in members:
+            axis = np.cos(np.radians(2 * (light.yaw_deg - members[0].yaw_deg)))
+            assert (axis > 0) == (light.phase == members[0].phase)
+
+
+def test_every_approach_of_a_signalised_junction_knows_its_light(town):
+    signalised = {signal.junction_id for signal in town.signals if signal.kind == "traffic_light"}
+    lights = {signal.id: signal for signal in town.signals}
+    for lane in town.lanes:
+        leads_to = {town.lanes[i].junction_id for i in lane.successors}
+        if lane.junction_id < 0 and leads_to & signalised:
+            assert lane.index in lights[lane.light_id].lanes
+        else:
+            assert lane.light_id == ""
+
+
+def test_a_trigger_box_lies_on_its_lanes_just_before_their_end(town):
+    for signal in town.signals:
+        yaw = np.radians(signal.yaw_deg)
+        across, back = np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])
+        for index in signal.lanes:
+            lane = town.lanes[index]
+            end = lane.points[-1, :2] - signal.location[:2]
+            local = np.array([end @ across, end @ back])
+            box, half = signal.trigger_center[:2], signal.trigger_extent[:2]
+            assert box[1] - half[1] == pytest.approx(local[1] + 1.0, abs=0.1)  # the stop line, 1 m before the end
+            assert abs(local[0] - box[0]) <= half[0]
+
+
+def test_the_client_finds_a_light_ahead_its_group_and_the_lanes_that_it_affects(town, carla_map):
+    for signal in (s for s in town.signals if s.kind == "traffic_light"):
+        x, y, z = town.lanes[signal.lanes[0]].points[-12].tolist()
+        ahead = carla_map.get_waypoint(carla.Location(x, y, z)).get_landmarks(15.0)
+        lights = [mark for mark in ahead if mark.type == "1000001"]
+        assert {mark.id for mark in lights} == {signal.id}
+        phase = {s.id for s in town.signals if (s.junction_id, s.phase) == (signal.junction_id, signal.phase)}
+        assert {mark.id for mark in carla_map.get_landmark_group(lights[0])} == phase
+        # the client takes as affected the references on roads inside the junction
+        roads = [mark.road_id for mark in carla_map.get_all_landmarks_from_id(signal.id)]
+        affected = {carla_map.get_waypoint_xodr(road, -1, 0.5).get_junction() for road in roads[:-1]}
+        assert {junction.id for junction in affected if junction} == {signal.junction_id}
+
+
+def test_each_light_has_a_near_and_a_far_head_that_face_its_drivers_and_hang_off_the_ground(town):
+    for signal in (s for s in town.signals if s.kind == "traffic_light"):
+        lane = town.lanes[signal.lanes[0]]
+        yaw = np.radians(lane.yaw_deg[-1])
+        ahead = [(head - lane.points[-1]) @ (np.cos(yaw), np.sin(yaw), 0.0) for head, _ in signal.heads]
+        assert -1.0 < ahead[0] < 2.0
+        assert 10.0 < ahead[1] < 32.0
+        for _, facing in signal.heads:
+            assert np.cos(np.radians(facing) - yaw) == pytest.approx(-1.0, abs=1e-3)
+
+
+def test_a_post_never_stands_on_a_lane(town):
+    lines = np.concatenate([lane.points[:, :2] for lane in town.lanes])
+    width = np.concatenate([np.full(len(lane.points), lane.width) for lane in town.lanes])
+    for solid in town.solids:
+        reach = np.hypot(*solid.half_extent[:2]) if "pole" in solid.type_id or "tree" in solid.type_id else 0.0
+        distance = np.hypot(*(lines - solid.center[:2]).T)
+        assert (distance - width / 2 > reach).all(), solid
+
+
+def test_there_is_a_roundabout_that_is_driven_counter_clockwise(town):
+    yields = [town.lanes[s.lanes[0]] for s in town.signals if s.kind == "yield"]
+    center = np.mean([lane.points[-1, :2] for lane in yields], axis=0)
+    ring = [x for x in town.lanes if abs(np.hypot(*(x.points[len(x.points) // 2, :2] - center)) - 16.25) < 0.5]
+    assert len(ring) >= 8
+    for lane in ring:
+        to_left = (center - lane.points[0, :2]) @ (
+            np.sin(np.radians(lane.yaw_deg[0])),
+            -np.cos(np.radians(lane.yaw_deg[0])),
+        )
+        assert to_left > 10.0
+
+
+def test_the_avenue_permits_lane_changes_between_its_two_lanes_only(town):
+    pairs = [lane for lane in town.lanes if lane.left >= 0]
+    assert len(pairs) >= 6
+    for lane in pairs:
+        neighbour = town.lanes[lane.left]
+        assert neighbour.right == lane.index
+        assert neighbour.lane_id * lane.lane_id > 0
+
+
+def test_conflicts_are_mutual_and_stay_within_a_junction(town):
+    assert any(lane.conflicts for lane in town.lanes)
+    for lane in town.lanes:
+        for other in lane.conflicts:
+            assert lane.index in town.lanes[other].conflicts
+            assert town.lanes[other].junction_id == lane.junction_id >= 0
+
+
+def test_crossing_straights_conflict_and_opposing_straights_do_not(town):
+    straights = [lane for lane in town.lanes if lane.turn == "straight" and lane.conflicts]
+    for lane in straights:
+        for other in (x for x in straights if x.junction_id == lane.junction_id and x is not lane):
+            between = np.cos(np.radians(lane.yaw_deg[0] - other.yaw_deg[0]))
+            if between < -0.99:
+                assert other.index not in lane.conflicts
+
+
+def test_heights_follow_the_roads_within_a_centimetre_and_there_is_a_hill(town):
+    highest = 0.0
+    for lane in town.lanes:
+        for x, y, z in lane.points[::3]:
+            assert town.height(x, y) == pytest.approx(z, abs=0.01)
+            highest = max(highest, z)
+    assert highest > 4.0
+
+
+def test_heights_are_continuous(town):
+    xs = np.arange(0.0, 480.0, 0.5)
+    for y in (-357.0, -300.0, -240.0, -100.0):
+        z = np.array([town.height(x, y) for x in xs])
+        assert np.abs(np.diff(z)).max() < 0.2
+
+
+def test_the_nearest_lane_is_the_one_stood_on(town):
+    for lane in town.lanes:
+        if lane.junction_id < 0:
+            middle = len(lane.points) // 2
+            x, y, _ = lane.points[middle]
+            yaw = np.radians(lane.yaw_deg[middle])
+            index, s, offset = town.nearest_lane(x - 0.5 * np.sin(yaw), y + 0.5 * np.cos(yaw))
+            assert index == lane.index
+            assert s == pytest.approx(lane.s[middle], abs=0.1)
+            assert offset == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_far_place_still_has_a_nearest_lane(town):
+    index, _, offset = town.nearest_lane(-300.0, -100.0)
+    assert town.lanes[index].points[:, 0].min() < 10.0
+    assert abs(offset) > 290.0
+
+
+def test_spawn_points_lie_on_lanes_and_away_from_their_ends(town):
+    assert len(town.spawn_points) > 100
+    for x, y, z, _, yaw, _ in town.spawn_points:
+        index, s, offset = town.nearest_lane(x, y)
+        lane = town.lanes[index]
+        assert lane.junction_id == -1
+        assert abs(offset) < 0.05
+        assert 7.0 < s < lane.s[-1] - 7.0
+        assert z == pytest.approx(town.height(x, y) + 0.5, abs=0.02)
+        assert np.cos(np.radians(yaw - np.interp(s, lane.s, lane.yaw_deg))) > 0.99
+
+
+def test_the_mesh_is_finite_and_small_enough_to_draw(town):
+    mesh = town.mesh
+    assert np.isfinite(mesh.triangles).all()
+    assert 10_000 < len(mesh.triangles) < 150_000
+    assert len(mesh.triangles) == len(mesh.colors) == len(mesh.materials) == len(mesh.tags)
+    assert set(np.unique(mesh.materials)) <= {int(material) for material in Material}
+
+
+def test_roads_and_markings_face_up(town):
+    t = town.mesh.triangles[np.isin(town.mesh.tags, (Tag.ROAD, Tag.ROAD_LINE))].astype(float)
+    first, second = t[:, 1] - t[:, 0], t[:, 2] - t[:, 0]
+    assert (first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0] > -1e-6).all()
+
+
+def test_there_is_road_under_every_lane(town):
+    flat = shapely.polygons(town.mesh.triangles[town.mesh.tags == Tag.ROAD][:, :, :2].astype(float))
+    tree = shapely.STRtree(flat)
+    for lane in town.lanes:
+        points = shapely.points(point_from_carla(lane.points[::4, :2]))
+        covered = np.unique(tree.query(points, predicate="intersects")[0])
+        assert len(covered) == len(points), f"road {lane.road_id} lane {lane.lane_id}"
+
+
+def test_loading_twice_gives_the_same_bytes(town):
+    again = load_town("Havenbrook")
+    assert again.mesh.triangles.tobytes() == town.mesh.triangles.tobytes()
+    assert again.mesh.colors.tobytes() == town.mesh.colors.tobytes()
+    assert [s.center.tolist() for s in again.solids] == [s.center.tolist() for s in town.solids]
+
+
+def test_any_opendrive_text_loads_without_houses(town):
+    plain = load_opendrive("plain", town.xodr)
+    assert len(plain.lanes) == len(town.lanes)
+    assert not (plain.mesh.tags == Tag.BUILDING).any()
+    assert {solid.type_id for solid in plain.solids} == {"static.pole"}

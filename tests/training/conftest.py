@@ -1,0 +1,49 @@
+"""Small genuine route logs: drives on a made-up road whose pictures show how fast and where it bends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autovla_core.action.codebook import SHIPPED, Codebook
+from autovla_core.logs.schema import RouteMeta, Tick
+from autovla_core.logs.writer import RouteWriter
+from training.build_codebook import MotionConfig, synthetic_plans
+
+HEIGHT, WIDTH = 56, 84
+
+
+def write_route(folder: Path, seed: int, plans: int, height: int = HEIGHT, width: int = WIDTH) -> Path:
+    """One route of ``plans`` planning times, 5 ticks apart; a picture's colours tell its plan."""
+    rng = np.random.default_rng(seed)
+    poses = synthetic_plans(plans, MotionConfig(speed=9.0), rng)
+    rig = {"front": {"id": "front", "width": width, "height": height, "fov_deg": 80.0}}
+    ramp = np.linspace(0.0, 1.0, width)[None, :, None] * np.linspace(0.2, 1.0, height)[:, None, None]
+    with RouteWriter(folder, RouteMeta(town="Nowhere", route_id=folder.name, seed=seed, rig=rig)) as writer:
+        for plan in poses:
+            speed = float(np.linalg.norm(plan[0, :2])) * 2.0
+            colour = np.clip(plan[-1] / [60.0, 30.0, 2.0] + [0.0, 0.5, 0.5], 0.0, 1.0)
+            first = len(writer._ticks)
+            for i in range(5):
+                time_s = 0.05 * (first + i)
+                writer.tick(Tick(time_s, 0.0, 0.0, 0.0, 0.0, speed, 0.0, 0.0, perturbed=seed % 2 == 0 and i == 0))
+            image = (255 * (0.7 * colour + 0.3 * ramp)).astype(np.uint8)
+            writer.image("front", first, image)
+            writer.plan(first, plan)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def codebook() -> Codebook:
+    return Codebook.load(SHIPPED)
+
+
+@pytest.fixture(scope="session")
+def route_logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six routes of 24 planning times."""
+    root = tmp_path_factory.mktemp("routes")
+    for seed in range(6):
+        write_route(root / f"route_{seed:03d}", seed, 24)
+    return root

@@ -1,0 +1,107 @@
+"""Samples to one batch of tensors. The prompt and the answer come from the same code that drives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from autovla_core.action.codebook import Codebook
+from autovla_core.contracts import Command
+from autovla_core.model.encoding import Encoder
+from training import augment
+from training.augment import AugmentConfig
+from training.datasets.routes import RouteDataset
+from training.losses import token_weights
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples, L places (padded on the right), T places of the answer (padded on the right)."""
+
+    ids: torch.Tensor  # (B, L) what the model reads
+    places: torch.Tensor  # (B, T) place in ``ids`` whose output predicts each token of the answer
+    labels: torch.Tensor  # (B, T) ids
+    action: torch.Tensor  # (B, T) bool
+    weights: torch.Tensor  # (B, T) of the loss
+    clips: dict[str, torch.Tensor]  # {camera: (B, 4, H, W, 3) uint8}
+    gain: torch.Tensor  # (B,) of pixel values
+    offset: torch.Tensor  # (B,) in 0..255
+    poses: torch.Tensor  # (B, 10, 3) float32
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Draws and builds batches; batch ``step`` depends on the seed and ``step`` alone, so a run can resume anywhere."""
+
+    dataset: RouteDataset
+    encoder: Encoder
+    codebook: Codebook
+    frequencies: np.ndarray  # (S,) relative
+    augment: AugmentConfig
+    batch_size: int
+    lambda_action: float
+    seed: int
+
+    def batch(self, step: int) -> Batch:
+        """The training batch of one step."""
+        rng = np.random.default_rng([self.seed, step])
+        cumulative = np.cumsum(self.frequencies)
+        draws = rng.random(self.batch_size) * cumulative[-1]
+        indices = np.minimum(np.searchsorted(cumulative, draws, side="right"), len(cumulative) - 1)
+        return self.collate(indices, rng)
+
+    def collate(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
+        """Augmented samples ``indices`` (B,)."""
+        samples, count = self.dataset.samples, len(indices)
+        speed = samples.speed[indices] + self.augment.speed_noise * rng.standard_normal(count)
+        acceleration = samples.acceleration[indices] + self.augment.acceleration_noise * rng.standard_normal(count)
+        fed = labels = samples.tokens[indices]
+        if self.augment.token_noise > 0:
+            fed, labels = augment.noisy_tokens(self.codebook, samples.poses[indices], self.augment.token_noise, rng)
+        prompts = [
+            self.encoder.prompt(v, a, Command(c)) for v, a, c in zip(speed, acceleration, samples.command[indices])
+        ]
+        answers = [(self.encoder.fast_answer(f), self.encoder.fast_answer(t)) for f, t in zip(fed, labels)]
+        gain, offset = augment.light(count, self.augment, rng)
+        return Batch(
+            **self._text(prompts, answers),
+            clips=self._clips(indices, rng),
+            gain=torch.from_numpy(gain),
+            offset=torch.from_numpy(offset),
+            poses=torch.from_numpy(samples.poses[indices].astype(np.float32)),
+        )
+
+    def _text(
+        self, prompts: list[tuple[int, ...]], answers: list[tuple[tuple[int, ...], tuple[int, ...]]]
+    ) -> dict[str, torch.Tensor]:
+        """Ids, places, labels, action mask and weights of prompts and (fed, right) answers."""
+        longest = max(len(answer) for answer, _ in answers)
+        rows = [prompt + answer for prompt, (answer, _) in zip(prompts, answers)]
+        ids = _pad(rows, max(map(len, rows)))
+        labels = _pad([right for _, right in answers], longest)
+        starts = torch.tensor([len(prompt) - 1 for prompt in prompts])
+        lengths = torch.tensor([len(answer) for answer, _ in answers])
+        inside = torch.arange(longest)[None] < lengths[:, None]
+        first = self.encoder.first_action
+        action = inside & (labels >= first) & (labels < first + self.encoder.actions)
+        places = (starts[:, None] + torch.arange(longest)).clamp(max=ids.shape[1] - 1)
+        weights = token_weights(inside, action, torch.ones(len(rows)), self.lambda_action)
+        return {"ids": ids, "places": places, "labels": labels, "action": action, "weights": weights}
+
+    def _clips(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        reach = self.augment.shift_px
+        clips = self.dataset.clips(indices)
+        for images in clips.values():
+            for row, (dx, dy) in enumerate(rng.integers(-reach, reach + 1, (len(indices), 2))):
+                if dx or dy:
+                    images[row] = augment.shift(images[row], int(dx), int(dy))
+        return {camera: torch.from_numpy(images) for camera, images in clips.items()}
+
+
+def _pad(rows: list[tuple[int, ...]], length: int) -> torch.Tensor:
+    padded = torch.zeros((len(rows), length), dtype=torch.long)
+    for row, ids in zip(padded, rows):
+        row[: len(ids)] = torch.tensor(ids)
+    return padded

@@ -1,0 +1,64 @@
+"""The loss of supervised fine-tuning, as pure functions.
+
+Paper (arXiv 2506.13757): per sample ``w * (L_LM + lambda_a * L_action)``, where L_LM is the mean
+cross-entropy over the whole answer and L_action the same over its action tokens. Here that is one
+weight per token, so that a batch of any mixture is one weighted sum.
+
+Shapes: B samples, T places of the answer (padded), V vocabulary, K codebook.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+WAYPOINT_SCALE = (10.0, 3.0)  # m along, m across
+
+
+def token_weights(
+    answer: torch.Tensor, action: torch.Tensor, sample_weight: torch.Tensor, lambda_action: float
+) -> torch.Tensor:
+    """Weights (B, T): ``w_i * (answer / |answer| + lambda_action * action / |action|)``.
+
+    Args:
+        answer: (B, T) bool, places of the answer, False where padded.
+        action: (B, T) bool, the action tokens among them.
+        sample_weight: (B,) w_i.
+    """
+    answer, action = answer.float(), action.float()
+    language = answer / answer.sum(1, keepdim=True)
+    actions = action / action.sum(1, keepdim=True).clamp(min=1.0)
+    return sample_weight[:, None] * (language + lambda_action * actions)
+
+
+def weighted_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Mean over samples of the weighted sum of token losses: logits (B, T, V), labels and weights (B, T)."""
+    loss = functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="none")
+    return (weights * loss.view_as(weights)).sum(1).mean()
+
+
+def neighbour_table(corners: torch.Tensor, sigma: float, neighbours: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
+    """For soft targets: each motion's nearest motions (K, n) and their shares (K, n), which sum to 1.
+
+    Args:
+        corners: (K, 4, 2) m, of the vehicle box at each motion.
+        sigma: m, how far a share reaches.
+    """
+    flat = corners.flatten(1)
+    distance, index = (torch.cdist(flat, flat) / 2.0).topk(neighbours, largest=False)
+    return index, torch.softmax(-(distance**2) / (2.0 * sigma**2), dim=1)
+
+
+def soft_cross_entropy(
+    logits: torch.Tensor, tokens: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """Cross-entropy (B, T) of action logits (B, T, K) against codebook indices spread over their neighbours."""
+    index, share = table
+    log_probs = torch.log_softmax(logits.float(), dim=-1)
+    return -(log_probs.gather(-1, index[tokens]) * share[tokens]).sum(-1)
+
+
+def waypoint_loss(predicted: torch.Tensor, poses: torch.Tensor) -> torch.Tensor:
+    """Smooth L1 of the auxiliary head: predicted (B, T, 2) in units of ``WAYPOINT_SCALE``, poses (B, T, 3)."""
+    target = poses[..., :2] / torch.tensor(WAYPOINT_SCALE, device=poses.device)
+    return functional.smooth_l1_loss(predicted, target)
