@@ -26,6 +26,7 @@ from autovla_core.minicarla.world.opendrive import (
     Road,
     ramp,
 )
+from autovla_core.minicarla.world.opendrive_xml import to_xml
 
 Node = tuple[int, int]
 
@@ -211,7 +212,7 @@ def main() -> None:
     arguments = parser.parse_args()
     network = build()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(network.to_xml(), encoding="utf-8", newline="\n")
+    arguments.out.write_text(to_xml(network), encoding="utf-8", newline="\n")
     print(f"{arguments.out}: {len(network.roads)} roads, {len(network.junctions)} junctions")
 
 

@@ -134,25 +134,25 @@ def _stop_lines(
         waypoint = carla_map.get_waypoint(centre)
         if waypoint is not None:
             pose = frames.pose_from_carla(centre.x, centre.y, waypoint.transform.rotation.yaw)
-            reach = max(sign.trigger_volume.extent.x, sign.trigger_volume.extent.y, 1.0)
-            lines += [
-                StopLine(line.id, line.kind, line.route_s + reach) for line in _crossings(sign.id, "stop", pose, plan)
-            ]
+            extent = sign.trigger_volume.extent
+            reach = max(extent.x, extent.y, 1.0)  # the line is where the volume ends
+            found = _crossings(sign.id, "stop", pose, plan, max(extent.x + 0.3, _LINE_BESIDE_M))
+            lines += [StopLine(line.id, line.kind, line.route_s + reach) for line in found]
     unique = {(line.id, round(line.route_s)): line for line in lines}
     return sorted(unique.values(), key=lambda line: line.route_s)
 
 
-def _crossings(id: int, kind: str, pose: np.ndarray, plan: RoutePlan) -> list[StopLine]:
+def _crossings(id: int, kind: str, pose: np.ndarray, plan: RoutePlan, beside: float = _LINE_BESIDE_M) -> list[StopLine]:
     """Where the route passes a place on a lane in the lane's direction; a route may pass it twice."""
     away = np.hypot(*(plan.points - pose[:2]).T)
     same_way = np.abs(geometry.wrap_angle(plan.yaw - pose[2])) < _SAME_WAY_RAD
-    near = np.flatnonzero((away < _LINE_BESIDE_M + 1.0) & same_way)
+    near = np.flatnonzero((away < beside + 1.0) & same_way)
     out = []
     for group in np.split(near, np.flatnonzero(np.diff(near) > 5) + 1):
         if len(group) == 0:
             continue
         first, last = max(group[0] - 1, 0), min(group[-1] + 2, len(plan.points))
         s, offset = project(plan.points[first:last], plan.s[first:last], pose)
-        if abs(offset) < _LINE_BESIDE_M:
+        if abs(offset) < beside:
             out.append(StopLine(id, kind, s))
     return out

@@ -9,8 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
-import carla
-
+from autovla_core.carla_bridge.wheel import carla
 from autovla_core.errors import SetupError
 
 

@@ -240,8 +240,7 @@ class OutsideRouteLanes:
             return []
         share = round(100.0 * self._wrong_m / self._total_m, 2)
         message = (
-            f"Agent went outside its route lanes for about {self._wrong_m:.3f} meters "
-            f"({share}% of the completed route)"
+            f"Agent went outside its route lanes for about {self._wrong_m:.3f} meters ({share}% of the completed route)"
         )
         return [Infraction("outside_route_lanes", message, share)]
 

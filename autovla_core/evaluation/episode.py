@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import carla
 import numpy as np
 
 from autovla_core import frames
@@ -16,6 +15,7 @@ from autovla_core.carla_bridge.actuate import control_of
 from autovla_core.carla_bridge.route_planner import plan_route
 from autovla_core.carla_bridge.sensor_suite import CollisionEvent, SensorSuite
 from autovla_core.carla_bridge.session import Session
+from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import Control
 from autovla_core.errors import RouteError, SimulatorError
 from autovla_core.evaluation import map_facts
@@ -205,9 +205,7 @@ def _prepare(
     start = disturbance.start() if disturbance else Start()
     ego = session.spawn_ego(_moved(dense[0][0], start))
     rng = np.random.default_rng(seed)
-    traffic = spawn_traffic(
-        session.client, config.traffic, rng, dense[0][0].location, config.traffic_manager_port
-    )
+    traffic = spawn_traffic(session.client, config.traffic, rng, dense[0][0].location, config.traffic_manager_port)
     session.tick()
     actors = world.get_actors()
     lights, signs = list(actors.filter("traffic.traffic_light*")), list(actors.filter("traffic.stop*"))
@@ -294,9 +292,7 @@ def _moment(scenery: Scenery, input_data: Mapping[str, tuple[int, object]], time
     )
 
 
-def _record(
-    scenery: Scenery, outcome: _Outcome, repetition: int, config: EpisodeConfig, wall_s: float
-) -> Record:
+def _record(scenery: Scenery, outcome: _Outcome, repetition: int, config: EpisodeConfig, wall_s: float) -> Record:
     judge = scenery.judge
     infractions = tuple(judge.infractions)
     return Record(

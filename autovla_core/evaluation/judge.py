@@ -35,8 +35,9 @@ class Judge:
         lights: Sequence[LightFact] = (),
         signs: Sequence[SignFact] = (),
         half_length: float = 2.45,
-        config: CriteriaConfig = CriteriaConfig(),
+        config: CriteriaConfig | None = None,
     ) -> None:
+        config = config or CriteriaConfig()
         self.track = track
         self.completion = RouteCompletion(track)
         self._criteria: tuple[Criterion, ...] = (

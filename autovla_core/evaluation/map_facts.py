@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import carla
 import numpy as np
 
 from autovla_core import frames
+from autovla_core.carla_bridge.wheel import carla
 from autovla_core.evaluation.criteria import LaneFact, LightFact, SignFact, StopLine
 
 

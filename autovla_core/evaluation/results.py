@@ -162,7 +162,9 @@ class ResultsFile:
             records = {r["route_id"]: r for r in document["_checkpoint"]["records"]}
             run = document["run"]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-            raise RouteError(f"{self.file} is not a results file of this program; move it away or choose another") from None
+            raise RouteError(
+                f"{self.file} is not a results file of this program; move it away or choose another"
+            ) from None
         if run != self._run:
             changed = sorted(k for k in {*run, *self._run} if run.get(k) != self._run.get(k))
             raise RouteError(

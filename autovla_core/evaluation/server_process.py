@@ -58,12 +58,12 @@ class MinicarlaServer:
     """
 
     def __init__(
-        self, town: str = "Havenbrook", port: int = 0, seed: int = 0, startup_s: float = 90.0, verbose: bool = False
+        self, town: str = "Havenbrook", port: int = 0, seed: int = 0, threads: int = 2, startup_s: float = 90.0
     ) -> None:
         self.host, self.port = "127.0.0.1", port
-        self._town, self._seed, self._startup_s, self._verbose = town, seed, startup_s, verbose
+        self._town, self._seed, self._threads, self._startup_s = town, seed, threads, startup_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed with the object
 
     def __enter__(self) -> MinicarlaServer:
         if self.port == 0:
@@ -111,7 +111,7 @@ class MinicarlaServer:
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "autovla_core.minicarla", "--port", str(self.port), "--town", self._town]
-        command += ["--seed", str(self._seed), "--verbose" if self._verbose else "--quiet"]
+        command += ["--seed", str(self._seed), "--threads", str(self._threads), "--quiet"]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import carla
 import numpy as np
+
+from autovla_core.carla_bridge.wheel import carla
 
 SERVER_DRIVEN = "minicarla_traffic"  # the role that makes minicarla drive a vehicle by itself
 AWAY_FROM_EGO_M = 15.0

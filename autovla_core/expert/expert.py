@@ -73,6 +73,7 @@ class Expert:
         self.progress.reset()
         self._rules.reset()
         self._tracker.reset()
+        self._turning = hazards.TurnWatch()
         self._yields: dict[int, tuple[float, Stop]] = {}
         self._last: tuple[float, float] | None = None  # time, yaw
         self._yaw_rate = 0.0
@@ -100,7 +101,8 @@ class Expert:
     def _roll_out(self, scene: Scene, s: float) -> tuple[Rollout, float]:
         speed = self.config.speed
         half_length = scene.length / 2
-        near = hazards.nearby(scene.actors, self.path, s, scene.width / 2)
+        rates = self._turning.update(scene.actors, scene.time_s)
+        near = hazards.nearby(scene.actors, rates, self.path, s, scene.width / 2)
         constraints = [*hazards.leaders(near, s), *self._rules.stops(scene, s + half_length)]
         constraints.append(Stop(self.path.length + 15.0, 0, "end"))
         start = self._start(scene, s, half_length)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ RANGE_M = 60.0
 CORRIDOR_MARGIN_M = 0.3
 _SAMPLE = 2  # rollout steps between forecast boxes: 0.2 s
 _HORIZON_STEPS = 32
+_TURN_S = 2.0
 _SHIFT = 2  # boxes overlap when the ego is there within 0.4 s of the other
 _MARGIN_M = (0.8, 0.5)  # added to the ego's length and width
 _GAP_M = 1.0  # m kept to a way that will be crossed
@@ -34,9 +35,31 @@ class Nearby:
     beyond: float  # m along the tangent past that point: large when it is not alongside the path
     turned: float  # rad, its heading against the path's
     rear_s: float | None  # m, where it begins to lie in the ego's corridor; None if it does not
+    yaw_rate: float = 0.0  # rad/s
 
 
-def nearby(actors: Sequence[Actor], path: DrivePath, s: float, half_width: float) -> list[Nearby]:
+class TurnWatch:
+    """Yaw rates of actors from one tick to the next; a scene carries none."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, tuple[float, float, float]] = {}  # time, yaw, yaw rate
+
+    def update(self, actors: Sequence[Actor], time_s: float) -> dict[int, float]:
+        """Yaw rate (rad/s, counter-clockwise) by actor id; 0 for one seen for the first time."""
+        seen = {}
+        for actor in actors:
+            before, yaw, rate = self._last.get(actor.id, (time_s, float(actor.pose[2]), 0.0))
+            if time_s > before:
+                now = float(geometry.wrap_angle(actor.pose[2] - yaw)) / (time_s - before)
+                rate += 0.5 * (now - rate)
+            seen[actor.id] = (time_s, float(actor.pose[2]), rate)
+        self._last = seen
+        return {id: rate for id, (_, _, rate) in seen.items()}
+
+
+def nearby(
+    actors: Sequence[Actor], yaw_rates: Mapping[int, float], path: DrivePath, s: float, half_width: float
+) -> list[Nearby]:
     """Place the actors within ``RANGE_M`` along the path ahead of ``s``."""
     if not actors:
         return []
@@ -50,7 +73,8 @@ def nearby(actors: Sequence[Actor], path: DrivePath, s: float, half_width: float
     out = []
     for actor, index, gap in zip(actors, nearest, distance):
         if gap < RANGE_M:
-            out.append(_placed(actor, path, window, first, int(index), float(gap), half_width))
+            placed = _placed(actor, path, window, first, int(index), float(gap), half_width)
+            out.append(replace(placed, yaw_rate=yaw_rates.get(actor.id, 0.0)))
     return out
 
 
@@ -119,7 +143,7 @@ def conflicts(
     ego = footprints.corners(rollout.poses[index], 2 * half_length + _MARGIN_M[0], width + _MARGIN_M[1])
     stops = []
     for n in crossing:
-        other = _forecast(n.actor, index * 0.1)
+        other = _forecast(n.actor, n.yaw_rate, index * 0.1)
         hits = footprints.overlap(ego[:, None], other[None])
         stop = _yield(n, hits, rollout, index, half_length, protected, config)
         if stop is not None:
@@ -140,11 +164,18 @@ def _may_cross(n: Nearby, rollout: Rollout, half_length: float) -> bool:
     return math.hypot(x, y) < 50.0
 
 
-def _forecast(actor: Actor, times: np.ndarray) -> np.ndarray:
-    """Boxes (T, 4, 2) of an actor that keeps its heading and speed."""
-    poses = np.tile(actor.pose, (len(times), 1))
-    poses[:, 0] += times * actor.speed * math.cos(actor.pose[2])
-    poses[:, 1] += times * actor.speed * math.sin(actor.pose[2])
+def _forecast(actor: Actor, yaw_rate: float, times: np.ndarray) -> np.ndarray:
+    """Boxes (T, 4, 2) of an actor that keeps its speed and turns on for ``_TURN_S`` at most."""
+    yaw = actor.pose[2] + yaw_rate * np.minimum(times, _TURN_S)
+    steps = np.diff(times, prepend=times[0]) * actor.speed
+    poses = np.stack(
+        [
+            actor.pose[0] + np.cumsum(steps * np.cos(yaw)),
+            actor.pose[1] + np.cumsum(steps * np.sin(yaw)),
+            yaw,
+        ],
+        axis=-1,
+    )
     return footprints.corners(poses, max(actor.length, 1.0), max(actor.width, 1.0))
 
 

@@ -29,9 +29,7 @@ def _scale() -> tuple[torch.Tensor, torch.Tensor]:
     return (1.0 / (255.0 * std)).view(3, 1), (-mean / std).view(3, 1)
 
 
-def pixel_patches(
-    clips: torch.Tensor, brighten: tuple[torch.Tensor, torch.Tensor] | None = None
-) -> torch.Tensor:
+def pixel_patches(clips: torch.Tensor, brighten: tuple[torch.Tensor, torch.Tensor] | None = None) -> torch.Tensor:
     """Patches (N, P, 1176) float32 of clips (N, T, H, W, 3) uint8.
 
     T is even, H and W are multiples of 28; P = T/2 * H/14 * W/14, in the order of the vision tower:

@@ -195,7 +195,7 @@ def build_model(
 
 
 def fourier_rows(points: np.ndarray, width: int, rng: np.random.Generator) -> torch.Tensor:
-    """Embedding rows (N, width) by random Fourier features: near points (N, D) get near rows. Standard deviation 0.03."""
+    """Embedding rows (N, width), deviation 0.03, by random Fourier features: near points (N, D) get near rows."""
     waves = np.cos(points @ rng.standard_normal((points.shape[1], width)) + rng.uniform(0.0, 2.0 * np.pi, width))
     waves -= waves.mean(axis=0)
     rows = 0.03 * waves / waves.std() + 0.005 * rng.standard_normal(waves.shape)

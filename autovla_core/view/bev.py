@@ -112,7 +112,9 @@ class BirdsEye:
         start = (pose[:2] - self._origin) * [self.scale, -self.scale]
         corner = start - x_axis * self._center[0] - y_axis * self._center[1]
         matrix = (x_axis[0], y_axis[0], corner[0], x_axis[1], y_axis[1], corner[1])
-        return self._town.transform(self.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GROUND)
+        return self._town.transform(
+            self.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GROUND
+        )
 
     def _pixels(self, points: np.ndarray, pose: np.ndarray) -> list[tuple[float, float]]:
         cos, sin = np.cos(pose[2]), np.sin(pose[2])

@@ -165,6 +165,20 @@ def test_the_client_finds_a_light_ahead_its_group_and_the_lanes_that_it_affects(
         assert {junction.id for junction in affected if junction} == {signal.junction_id}
 
 
+def test_scripts_that_sample_a_trigger_box_along_local_x_find_the_approach_lanes(town, carla_map):
+    lanes = {(lane.road_id, lane.lane_id): lane for lane in town.lanes if lane.junction_id < 0}
+    for signal in (s for s in town.signals if s.kind == "traffic_light"):
+        place = carla.Transform(carla.Location(*signal.location.tolist()), carla.Rotation(yaw=signal.yaw_deg))
+        x0, y0, z0 = signal.trigger_center.tolist()
+        reach = float(signal.trigger_extent[0])
+        found = set()
+        for x in np.arange(-0.9 * reach, 0.9 * reach, 1.0):
+            waypoint = carla_map.get_waypoint(place.transform(carla.Location(x0 + float(x), y0, z0)))
+            assert not waypoint.is_junction
+            found.add(lanes[waypoint.road_id, waypoint.lane_id].index)
+        assert found == set(signal.lanes)
+
+
 def test_each_light_has_a_near_and_a_far_head_that_face_its_drivers_and_hang_off_the_ground(town):
     for signal in (s for s in town.signals if s.kind == "traffic_light"):
         lane = town.lanes[signal.lanes[0]]

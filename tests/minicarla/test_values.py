@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from autovla_core.minicarla.blueprints import BLUEPRINTS
@@ -90,13 +91,21 @@ def test_a_description_keeps_values_and_types_of_its_attributes() -> None:
 
 def test_physics_has_17_fields_and_survives_the_round_trip() -> None:
     physics = default_physics("car", 1845.0, 2.85, 0.918)
-    wire = values.physics(physics)
+    wire = values.physics(physics, np.array([10.0, 20.0, 0.5]), np.array([0.0, 90.0, 0.0]))
     assert len(wire) == 17
     assert [len(wheel) for wheel in wire[15]] == [10] * 4
     decoded = values.decode_physics(wire)
     for wheel in physics["wheels"]:
         del wheel["position"]  # the vehicle's own; a client's answer is out of date
     assert decoded == physics
+
+
+def test_wheel_positions_travel_in_world_centimetres() -> None:
+    physics = default_physics("car", 1845.0, 2.85, 0.918)
+    wire = values.physics(physics, np.array([10.0, 20.0, 0.0]), np.array([0.0, 90.0, 0.0]))
+    half_cm, across_cm = 142.5, 85.0 * 0.918
+    front_left = wire[15][0][9]
+    assert front_left == pytest.approx([1000.0 + across_cm, 2000.0 + half_cm, 0.0])
 
 
 def test_a_definition_lists_attributes_with_six_fields() -> None:

@@ -72,7 +72,8 @@ def set_target_angular_velocity(session: Session, actor_id: object, velocity: ob
 
 def enable_constant_velocity(session: Session, actor_id: object, velocity: object) -> None:
     """Hold a speed along the vehicle's own x axis."""
-    session.world.set_constant_velocity(find(session, actor_id).id, values.decode_vector(velocity, "velocity"))
+    forward = values.decode_vector(velocity, "velocity")[0]
+    session.world.set_constant_velocity(find(session, actor_id).id, float(forward))
 
 
 def disable_constant_velocity(session: Session, actor_id: object) -> None:

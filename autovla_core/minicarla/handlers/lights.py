@@ -13,61 +13,74 @@ LAMP_HALF_M = 0.17  # half size of the boxes around lamps
 LAMP_PITCH_M = 0.36  # from lamp to lamp in a head
 
 
-def _number(actor_id: object) -> int:
-    return values.integer(actor_id, "actor id")
+def _sign(session: Session, actor_id: object) -> TrafficSign:
+    actor = session.world.actor(values.integer(actor_id, "actor id"))
+    if not isinstance(actor, TrafficSign):
+        raise values.WireValueError(f"actor {actor.id} is a {actor.type_id}, not a traffic sign")
+    return actor
+
+
+def _light(session: Session, actor_id: object) -> TrafficLight:
+    actor = _sign(session, actor_id)
+    if not isinstance(actor, TrafficLight):
+        raise values.WireValueError(f"actor {actor.id} is a {actor.type_id}, not a traffic light")
+    return actor
+
+
+def _group(session: Session, actor_id: object) -> list[TrafficLight]:
+    """All lights of a light's junction."""
+    group = _light(session, actor_id).group
+    return [light for light in session.world.lights() if light.group == group]
 
 
 def set_state(session: Session, actor_id: object, state: object) -> None:
-    session.world.set_traffic_light_state(_number(actor_id), values.integer(state, "traffic light state"))
+    """Shown until the junction's next change; for ever if it is frozen."""
+    _light(session, actor_id).state = int(LightColor(values.integer(state, "traffic light state")))
 
 
 def set_green_time(session: Session, actor_id: object, seconds: object) -> None:
-    _set_time(session, actor_id, LightColor.GREEN, seconds)
+    _light(session, actor_id).green_time = values.number(seconds, "green time")
 
 
 def set_yellow_time(session: Session, actor_id: object, seconds: object) -> None:
-    _set_time(session, actor_id, LightColor.YELLOW, seconds)
+    _light(session, actor_id).yellow_time = values.number(seconds, "yellow time")
 
 
 def set_red_time(session: Session, actor_id: object, seconds: object) -> None:
-    _set_time(session, actor_id, LightColor.RED, seconds)
-
-
-def _set_time(session: Session, actor_id: object, state: LightColor, seconds: object) -> None:
-    session.world.set_traffic_light_time(_number(actor_id), state, values.number(seconds, "duration"))
+    _light(session, actor_id).red_time = values.number(seconds, "red time")
 
 
 def freeze(session: Session, actor_id: object, frozen: object) -> None:
     """CARLA stops and starts the whole junction; so do we."""
-    session.world.freeze_traffic_light(_number(actor_id), bool(frozen))
+    for light in _group(session, actor_id):
+        light.frozen = bool(frozen)
 
 
 def freeze_all(session: Session, frozen: object) -> None:
-    session.world.freeze_all_traffic_lights(bool(frozen))
+    for light in session.world.lights():
+        light.frozen = bool(frozen)
 
 
 def reset_group(session: Session, actor_id: object) -> None:
-    session.world.reset_traffic_light_group(_number(actor_id))
+    session.world.reset_lights(_light(session, actor_id).group)
 
 
 def reset_all(session: Session) -> None:
-    session.world.reset_all_traffic_lights()
+    session.world.reset_lights()
 
 
 def group(session: Session, actor_id: object) -> list[int]:
-    return session.world.traffic_light_group(_number(actor_id))
+    return [light.id for light in _group(session, actor_id)]
 
 
 def trigger_volume(session: Session, actor_id: object) -> list:
-    sign = session.world.actor(_number(actor_id))
-    if not isinstance(sign, TrafficSign):
-        raise values.WireValueError(f"actor {sign.id} is a {sign.type_id}, not a traffic sign")
+    sign = _sign(session, actor_id)
     return values.bounding_box(sign.trigger_center, sign.trigger_extent, actor_id=sign.id)
 
 
 def light_boxes(session: Session, actor_id: object) -> list:
     """A box around every lamp: red, yellow and green of each head, in the world."""
-    return lamp_boxes(session, session.world.light(_number(actor_id)))
+    return lamp_boxes(session, _light(session, actor_id))
 
 
 def lamp_boxes(session: Session, light: TrafficLight) -> list:

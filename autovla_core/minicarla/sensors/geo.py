@@ -1,4 +1,9 @@
-"""Latitude and longitude of a point of the map, by the projection that CARLA's client uses."""
+"""Latitude and longitude of a point of the map, by the projection that CARLA's agents assume.
+
+It is the Mercator that the leaderboard writes its plans with. The offline function of the 0.9.16
+client, ``Map.transform_to_geolocation``, is another: its latitude grows with y, and its scale is
+0.9996. An agent that reads both must not mix them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates of everything that moves or lights up: MESHES by key, and smooth normals.
+"""Templates of everything that moves or lights up: templates by key, and smooth normals.
 
 Keys: "vehicle:<type_id>", "walker", "walker_left", "walker_right", "prop:<type_id>",
 "lamps_red", "lamps_yellow", "lamps_green", "lamps_off". Local frame as in vehicle_meshes.
@@ -6,6 +6,7 @@ Keys: "vehicle:<type_id>", "walker", "walker_left", "walker_right", "prop:<type_
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def smooth_normals(triangles: np.ndarray, limit_deg: float = 40.0) -> np.ndarray
     close = np.einsum("nk,nk->n", units[own // 3], units[other // 3]) > math.cos(math.radians(limit_deg))
     own, other = own[close], other[close] // 3
     total = np.stack([np.bincount(own, normals[other, k], len(group)) for k in range(3)], axis=1)
-    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+    total = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
     return total.reshape(-1, 3, 3).astype(np.float32)
 
 
@@ -210,21 +211,20 @@ def _blueprint_template(blueprint: Blueprint) -> Template:
     return Template(mesh, mesh)
 
 
-def _build() -> dict[str, Template]:
+@functools.cache
+def templates() -> Mapping[str, Template]:
+    """All templates by key, built once."""
     empty = Mesh(np.zeros((0, 3, 3), np.float32), np.zeros((0, 3), np.float32), np.zeros(0, np.uint8),
                  np.zeros(0, np.uint8))  # fmt: skip
     person = box((0, 0, 0.9), (0.14, 0.20, 0.88), 0.0, (1, 1, 1), Material.FLAT, 0)
     found = {"walker": 0.0, "walker_left": 0.55, "walker_right": -0.55}
-    templates = {name: Template(walker_mesh(stride), person) for name, stride in found.items()}
+    built = {name: Template(walker_mesh(stride), person) for name, stride in found.items()}
     for lit in ("red", "yellow", "green", "off"):
-        templates[f"lamps_{lit}"] = Template(lamps_mesh(lit), empty)
+        built[f"lamps_{lit}"] = Template(lamps_mesh(lit), empty)
     for blueprint in BLUEPRINTS.values():
         kind = blueprint.id.split(".", 1)[0]
         if kind == "vehicle":
-            templates[f"vehicle:{blueprint.id}"] = _blueprint_template(blueprint)
+            built[f"vehicle:{blueprint.id}"] = _blueprint_template(blueprint)
         elif blueprint.id.startswith("static.prop."):
-            templates[f"prop:{blueprint.id}"] = _blueprint_template(blueprint)
-    return templates
-
-
-MESHES: Mapping[str, Template] = _build()
+            built[f"prop:{blueprint.id}"] = _blueprint_template(blueprint)
+    return built

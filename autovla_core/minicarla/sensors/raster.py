@@ -18,7 +18,12 @@ logger = logging.getLogger(__name__)
 
 NEAR_M = 0.12
 TINY_DETERMINANT = -1e-12
-OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy", "_nrt": False}
+
+
+def inlined(function: Callable) -> Callable:
+    """A piece of a kernel: always melted into its callers (numba counts references at every real call)."""
+    return njit(forceinline=True, **OPTIONS)(function)
 
 
 def compiled(function: Callable) -> Callable:
@@ -65,7 +70,7 @@ class Buffers(NamedTuple):
     edges: np.ndarray  # (records, 6) float64: two edge functions, for barycentric coordinates
 
 
-@compiled
+@inlined
 def box_is_outside(box, view, half_width, top, bottom, far):
     """Is a box outside the pyramid? Slopes: |right| <= half_width, bottom <= up <= top, per metre ahead."""
     mx, my, mz = (
@@ -93,7 +98,7 @@ def box_is_outside(box, view, half_width, top, bottom, far):
     return False
 
 
-@compiled
+@inlined
 def _turned(axis, turn):
     """Row vector axis @ turn, with turn (3, 3)."""
     return (
@@ -103,7 +108,7 @@ def _turned(axis, turn):
     )
 
 
-@compiled
+@inlined
 def _clipped_bounds(xa, ya, wa, xb, yb, wb, xlo, xhi, ylo, yhi):
     """Widen a screen box by the part of the edge a-b that lies before the near plane."""
     if wa >= NEAR_M:
@@ -116,7 +121,7 @@ def _clipped_bounds(xa, ya, wa, xb, yb, wb, xlo, xhi, ylo, yhi):
     return xlo, xhi, ylo, yhi
 
 
-@compiled
+@inlined
 def _row_span(a, c, left, right):
     """Narrow the interval [left, right] to where a * x + c >= 0."""
     if a > 0:
@@ -233,15 +238,14 @@ def rasterise(corners, spans, turns, places, view, row0, row1, far, buffers):
 
 
 @compiled
-def cast_shadows(corners, first, last, turns, places, texel_from_world, shadow):
+def cast_shadows(corners, first, last, turns, places, texel_from_world, p, shadow):
     """Draw triangles, seen from the sun, into a map of uint16 heights towards the sun.
 
     Run i is corners[first[i]:last[i]] placed by turns[i], places[i]; texel_from_world (3, 4) gives
-    column, row and height.
+    column, row and height. p (3, 3) is scratch: these kernels cannot allocate.
     """
     size = shadow.shape[0]
     m = texel_from_world
-    p = np.empty((3, 3))
     for run in range(first.shape[0]):
         turn, place = turns[run], places[run]
         for t in range(first[run], last[run]):
@@ -255,7 +259,7 @@ def cast_shadows(corners, first, last, turns, places, texel_from_world, shadow):
             _cast_triangle(p, size, shadow)
 
 
-@compiled
+@inlined
 def _cast_triangle(p, size, shadow):
     """One triangle with corners p (3, 3) in texels, either side up; texel centres lie at +0.5."""
     ux, uy, vx, vy = p[1, 0] - p[0, 0], p[1, 1] - p[0, 1], p[2, 0] - p[0, 0], p[2, 1] - p[0, 1]

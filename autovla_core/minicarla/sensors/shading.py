@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autovla_core.minicarla.sensors.raster import compiled
+from autovla_core.minicarla.sensors.raster import compiled, inlined
 from autovla_core.minicarla.sensors.sky import CURVE_RANGE
 
 # numba folds module constants into the code; these are the numbers of mesh.Material
@@ -59,7 +59,7 @@ class Shadow(NamedTuple):
     steps_per_m: float
 
 
-@compiled
+@inlined
 def _noise(noise, x, y):
     """Bilinear look-up in a repeating tile."""
     xf, yf = math.floor(x), math.floor(y)
@@ -71,7 +71,7 @@ def _noise(noise, x, y):
     return low + v * (high - low)
 
 
-@compiled
+@inlined
 def _hash(a, b):
     """A number in 0..1 that depends on two integers."""
     h = (a * 374761393 + b * 668265263) & 0xFFFFFFFF
@@ -79,7 +79,7 @@ def _hash(a, b):
     return ((h ^ (h >> 16)) & 0xFFFF) / 65535.0
 
 
-@compiled
+@inlined
 def _sky_at(sky, x, y, z):
     """Colour of the sky in direction (x, y, z), not necessarily unit; (r, g, b)."""
     rows, columns = sky.shape[0], sky.shape[1]
@@ -102,7 +102,7 @@ def _sky_at(sky, x, y, z):
     )
 
 
-@compiled
+@inlined
 def _sky_pixel(light, x, y, z):
     """The sky as the camera sees it: with the sun's glare."""
     r, g, b = _sky_at(light.sky, x, y, z)
@@ -117,7 +117,7 @@ def _sky_pixel(light, x, y, z):
     return r, g, b
 
 
-@compiled
+@inlined
 def _sunlit(shadow, x, y, z, slant):
     """Share of the sun's light that arrives, 0..1: four neighbouring texels, bilinear."""
     m = shadow.texel_from_world
@@ -139,7 +139,7 @@ def _sunlit(shadow, x, y, z, slant):
     return low + (high - low) * v
 
 
-@compiled
+@inlined
 def _beam_light(beams, x, y, z, nx, ny, nz):
     """Brightness that headlights add at a point."""
     total = 0.0
@@ -162,7 +162,7 @@ def _beam_light(beams, x, y, z, nx, ny, nz):
     return total
 
 
-@compiled
+@inlined
 def _asphalt(noise, x, y, density):
     """Brightness: stains that are metres wide, grain that is seen near the camera."""
     q = 0.80 + 0.24 * _noise(noise, x * 0.31, y * 0.31) + 0.16 * _noise(noise, y * 0.071, x * 0.071)
@@ -174,7 +174,7 @@ def _asphalt(noise, x, y, density):
     return q
 
 
-@compiled
+@inlined
 def _facade(noise, x, y, z, nx, ny, nz, night, r, g, b, density):
     """Walls with windows in storeys and bays, shops below, gravel on the roof: (r, g, b, mirror, glow)."""
     if abs(nz) > 0.5:
@@ -209,20 +209,24 @@ def _facade(noise, x, y, z, nx, ny, nz, night, r, g, b, density):
     blind = 0.25 if chance > 0.75 and v > 0.52 and not ground else 0.0
     wr, wg, wb = 0.035 + 0.05 * chance + blind, 0.045 + 0.06 * chance + blind, 0.06 + 0.08 * chance + 0.8 * blind
     foot = 0.75 + 0.25 * min(1.0, max(0.0, z) * 0.7)  # dirt and missing skylight near the pavement
-    r, g, b = r * wall * foot * (1 - pane) + wr * pane, g * wall * foot * (1 - pane) + wg * pane, b * wall * foot * (
-        1 - pane
-    ) + wb * pane
-    glow = night * pane * 0.55 * (0.5 + chance) if night > 0.0 and (chance > 0.62 or (ground and chance > 0.35)) else 0.0
+    r, g, b = (
+        r * wall * foot * (1 - pane) + wr * pane,
+        g * wall * foot * (1 - pane) + wg * pane,
+        b * wall * foot * (1 - pane) + wb * pane,
+    )
+    glow = (
+        night * pane * 0.55 * (0.5 + chance) if night > 0.0 and (chance > 0.62 or (ground and chance > 0.35)) else 0.0
+    )
     return r, g, b, 0.30 * pane * (1.0 - blind), glow
 
 
-@compiled
-def _material(material, noise, light, x, y, z, nx, ny, nz, r, g, b, tint, static, density):
+@inlined
+def _material(material, noise, light, x, y, z, nx, ny, nz, r, g, b, tints, instance, density):
     """What a surface is made of at a point: (r, g, b, mirror at right angles, mirror at grazing, shine, glow).
 
     density: pixels per metre across the ray, so that detail below a pixel is left out.
     """
-    if material == ASPHALT or material == MARKING:
+    if material in (ASPHALT, MARKING):
         q = _asphalt(noise, x, y, density)
         if material == MARKING:
             q = min(1.0, 0.62 + 0.4 * q)
@@ -256,8 +260,8 @@ def _material(material, noise, light, x, y, z, nx, ny, nz, r, g, b, tint, static
         q = 0.55 + 0.9 * _noise(noise, (x + z) * 3.1, (y - z * 0.7) * 3.1)
         return r * q, g * q, b * q, 0.0, 0.0, 0.0, 0.0
     if material == PAINT:
-        if not static:
-            r, g, b = r * tint[0], g * tint[1], b * tint[2]
+        if instance >= 0:
+            r, g, b = r * tints[instance, 0], g * tints[instance, 1], b * tints[instance, 2]
         return r, g, b, 0.05, 0.75, 0.7, 0.0
     if material == GLASS:
         return r, g, b, 0.22, 0.9, 1.0, 0.0
@@ -266,7 +270,7 @@ def _material(material, noise, light, x, y, z, nx, ny, nz, r, g, b, tint, static
     return r, g, b, 0.0, 0.0, 0.0, 0.0
 
 
-@compiled
+@inlined
 def _surface_pixel(surfaces, instances, light, shadow, beams, noise, view, buffers, record, px, py, near, density):
     """Colour (r, g, b) of the triangle of a record at the sample position (px, py), 1 / distance ``near``."""
     t, instance = buffers.triangle[record], buffers.instance[record]
@@ -278,23 +282,23 @@ def _surface_pixel(surfaces, instances, light, shadow, beams, noise, view, buffe
     dz = view.forward[2] + u * view.right[2] + v * view.up[2]
     x, y, z = view.eye[0] + dx * distance, view.eye[1] + dy * distance, view.eye[2] + dz * distance
     material = surfaces.materials[t]
-    n = surfaces.normals[t]
+    n = surfaces.normals
     if static and material != LEAF:
-        nx, ny, nz = float(n[0, 0]), float(n[0, 1]), float(n[0, 2])
+        nx, ny, nz = float(n[t, 0, 0]), float(n[t, 0, 1]), float(n[t, 0, 2])
     else:
-        e = buffers.edges[record]
-        b1 = distance * (e[0] * px + e[1] * py + e[2])
-        b2 = distance * (e[3] * px + e[4] * py + e[5])
+        e = buffers.edges
+        b1 = distance * (e[record, 0] * px + e[record, 1] * py + e[record, 2])
+        b2 = distance * (e[record, 3] * px + e[record, 4] * py + e[record, 5])
         b0 = 1.0 - b1 - b2
-        a = b0 * n[0, 0] + b1 * n[1, 0] + b2 * n[2, 0]
-        b = b0 * n[0, 1] + b1 * n[1, 1] + b2 * n[2, 1]
-        c = b0 * n[0, 2] + b1 * n[1, 2] + b2 * n[2, 2]
+        a = b0 * n[t, 0, 0] + b1 * n[t, 1, 0] + b2 * n[t, 2, 0]
+        b = b0 * n[t, 0, 1] + b1 * n[t, 1, 1] + b2 * n[t, 2, 1]
+        c = b0 * n[t, 0, 2] + b1 * n[t, 1, 2] + b2 * n[t, 2, 2]
         if not static:
-            turn = instances.turns[instance]
+            turn = instances.turns
             a, b, c = (
-                turn[0, 0] * a + turn[0, 1] * b + turn[0, 2] * c,
-                turn[1, 0] * a + turn[1, 1] * b + turn[1, 2] * c,
-                turn[2, 0] * a + turn[2, 1] * b + turn[2, 2] * c,
+                turn[instance, 0, 0] * a + turn[instance, 0, 1] * b + turn[instance, 0, 2] * c,
+                turn[instance, 1, 0] * a + turn[instance, 1, 1] * b + turn[instance, 1, 2] * c,
+                turn[instance, 2, 0] * a + turn[instance, 2, 1] * b + turn[instance, 2, 2] * c,
             )
         q = 1.0 / math.sqrt(a * a + b * b + c * c + 1e-12)
         nx, ny, nz = a * q, b * q, c * q
@@ -306,9 +310,8 @@ def _surface_pixel(surfaces, instances, light, shadow, beams, noise, view, buffe
             return r * level, g * level, b * level
         r, g, b, shine, mirror, grazing = 0.05 + 0.25 * r, 0.05 + 0.25 * g, 0.05 + 0.25 * b, 0.5, 0.1, 0.6
     else:
-        tint = instances.tints[max(instance, 0)]
         r, g, b, mirror, grazing, shine, glow = _material(
-            material, noise, light, x, y, z, nx, ny, nz, r, g, b, tint, static, density
+            material, noise, light, x, y, z, nx, ny, nz, r, g, b, instances.tints, instance, density
         )
     facing_sun = nx * light.sun[0] + ny * light.sun[1] + nz * light.sun[2]
     if material == LEAF:
@@ -443,8 +446,8 @@ def encode_tags(surfaces, instances, sky_tag, with_ids, buffers, row0, row1, pic
 
 
 @compiled
-def draw_rain(picture, strength, seed):
-    """Streaks of falling drops: about strength in 0..1 times 2 % of the pixels, a little brighter than behind."""
+def draw_rain(picture, strength, seed, brightness):
+    """Streaks of falling drops, a little nearer to ``brightness`` (0..255) than what is behind them."""
     height, width = picture.shape[0], picture.shape[1]
     length = max(3, height // 9)
     streaks = int(strength * 0.35 * width * height / (length * 4.0))
@@ -458,4 +461,5 @@ def draw_rain(picture, strength, seed):
                 continue
             for channel in range(3):
                 value = int(picture[y, x, channel])
-                picture[y, x, channel] = value + ((205 - value) * 22) // 100 if value < 205 else value
+                if value < brightness:
+                    picture[y, x, channel] = value + (brightness - value) * 22 // 100

@@ -14,7 +14,8 @@ import numpy as np
 
 from autovla_core.minicarla.blueprints import AttributeType, Blueprint
 from autovla_core.minicarla.wire import stream
-from autovla_core.minicarla.world.actor import Actor, VehicleControl, WalkerControl
+from autovla_core.minicarla.world.actor import Actor, TrafficSign, VehicleControl, WalkerControl
+from autovla_core.minicarla.world.pose import rotation_matrix
 from autovla_core.minicarla.world.weather import Weather
 
 SETTINGS = (
@@ -114,10 +115,17 @@ def actor(value: Actor, stream_port: int) -> list:
         value.id,
         value.parent_id,
         [value.blueprint_uid, value.type_id, attributes],
-        bounding_box(value.box_center, value.box_extent, actor_id=value.id),
+        _described_box(value),
         bytes(value.semantic_tags),
         stream.token(value.stream_id, stream_port) if value.stream_id else b"",
     ]
+
+
+def _described_box(value: Actor) -> list:
+    """The box in an actor's description; the client takes a sign's trigger volume from it, not from the RPC."""
+    if isinstance(value, TrafficSign):
+        return bounding_box(value.trigger_center, value.trigger_extent, actor_id=value.id)
+    return bounding_box(value.box_center, value.box_extent, actor_id=value.id)
 
 
 def scenery_actor(type_id: str) -> list:
@@ -143,9 +151,13 @@ def settings(value: Mapping[str, object]) -> list:
     return [encoded[name] for name in SETTINGS]
 
 
-def physics(value: Mapping[str, object]) -> list:
-    """VehiclePhysicsControl from its fields by name, wheel positions in world centimetres."""
-    wheels = [[*(wheel[name] for name in WHEEL), numbers(wheel["position"])] for wheel in value["wheels"]]
+def physics(value: Mapping[str, object], location: np.ndarray, rotation: np.ndarray) -> list:
+    """VehiclePhysicsControl from its fields by name; wheel positions turn from local to world centimetres."""
+    matrix = rotation_matrix(rotation)
+    wheels = [
+        [*(wheel[name] for name in WHEEL), numbers(100.0 * location + matrix @ np.asarray(wheel["position"]))]
+        for wheel in value["wheels"]
+    ]
     gears = [[gear[name] for name in GEAR] for gear in value["forward_gears"]]
     encoded = dict(value, wheels=wheels, forward_gears=gears)
     return [encoded[name] for name in PHYSICS]

@@ -202,10 +202,10 @@ def resolve(
 @njit(cache=True)
 def any_overlap(body: np.ndarray, others: np.ndarray) -> bool:
     """Whether a body overlaps one of the others (n, BODY_COLUMNS)."""
+    found = False
     for k in range(len(others)):
-        if overlap(body, others[k]):
-            return True
-    return False
+        found = found or overlap(body, others[k])
+    return found
 
 
 @njit(cache=True)

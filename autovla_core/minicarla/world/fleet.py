@@ -179,10 +179,8 @@ def _state(v: Vehicle) -> tuple[float, ...]:
 
 def _input(v: Vehicle) -> tuple[float, ...]:
     control = v.control
-    if control.manual_gear_shift:
-        direction = (control.gear > 0) - (control.gear < 0)
-    else:
-        direction = -1 if control.reverse else 1
+    gear = control.gear if control.manual_gear_shift else 1 - 2 * control.reverse
+    direction = (gear > 0) - (gear < 0)
     held = math.nan if v.constant_velocity is None else v.constant_velocity
     hand = float(control.hand_brake)
     throttle = max(control.throttle, 0.0) * direction

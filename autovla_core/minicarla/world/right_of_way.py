@@ -12,8 +12,8 @@ STOP_WAIT_S = 1.0
 NEAR_LINE_M = 4.0
 INSIDE_M = 2.0  # beyond its line a car is in the junction and had better leave it
 CAN_STOP = 3.0  # m/s2: a yellow light is obeyed if this braking suffices
-CROSSING_S = 4.0  # a car with priority that needs longer to its line does not count
-IMPATIENT_AFTER_S = 20.0  # then priority and a full exit no longer hold a driver back
+CROSSING_S = 3.0  # a car with priority that needs longer to its line does not count
+IMPATIENT_AFTER_S = 12.0  # without a red light; then priority and a full exit no longer hold a driver back
 EXIT_ROOM_M = 8.0
 EXIT_SPEED = 1.5  # m/s: whoever drives faster makes room
 
@@ -76,7 +76,6 @@ class RightOfWay:
         near = to_line < NEAR_LINE_M and me.speed < 0.2
         crossing.stopped_s = crossing.stopped_s + dt if near else crossing.stopped_s
         if must_stop:
-            crossing.waited_s = 0.0
             return False
         crossing.waited_s += dt if near else 0.0
         if self._needs_stop(crossing) or not self._is_free(me, crossing, others):

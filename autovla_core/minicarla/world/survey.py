@@ -9,7 +9,6 @@ import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import shapely
@@ -80,7 +79,7 @@ def _mark(lane: ET.Element) -> tuple[str, str]:
 
 
 def survey(carla_map: object, root: ET.Element) -> list[Strip]:
-    """Sample every lane of the map, at most STEP_M apart along the reference line (on the outside of a bend a little more).
+    """Sample every lane of the map, at most STEP_M apart on the reference line (more outside of a bend).
 
     Raises:
         TownError: if a lane has no waypoint or a NaN in it.
@@ -207,8 +206,3 @@ def _fits(points: np.ndarray, tolerance: float, longest: float) -> bool:
     along = offsets @ chord / length
     across = np.linalg.norm(offsets - along[:, None] * chord / length, axis=1)
     return bool((across < tolerance).all())
-
-
-def longest_gap(points: np.ndarray) -> float:
-    """Return the greatest distance between neighbours of a polyline (N, 3)."""
-    return max(float(np.linalg.norm(b - a)) for a, b in pairwise(points))

@@ -36,8 +36,8 @@ _BRAKE_TABLE = np.array(p.BRAKE_DECELERATION, float)
 
 @njit(cache=True)
 def brake_deceleration(speed: float, row: np.ndarray) -> float:
-    """Full-brake deceleration in m/s2 at a speed in m/s."""
-    return row[p.BRAKE] * np.interp(speed, _BRAKE_SPEEDS, _BRAKE_TABLE)
+    """What the full brake adds to rolling and engine in m/s2, at a speed in m/s; the table holds their sum."""
+    return row[p.BRAKE] * (np.interp(speed, _BRAKE_SPEEDS, _BRAKE_TABLE) - ROLLING - ENGINE_BRAKING)
 
 
 @njit(cache=True)

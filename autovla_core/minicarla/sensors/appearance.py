@@ -1,0 +1,116 @@
+"""Which template, colour and lamps an actor of the world shows. CARLA's convention."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autovla_core.minicarla.blueprints import BLUEPRINTS
+from autovla_core.minicarla.sensors.meshes import templates
+from autovla_core.minicarla.sensors.scene import Instance
+from autovla_core.minicarla.world.actor import Actor, LightColor, TrafficLight, Vehicle, Walker
+from autovla_core.minicarla.world.mesh import Tag
+
+if TYPE_CHECKING:
+    from autovla_core.minicarla.world.world import World
+
+# bits of carla.VehicleLightState
+POSITION, LOW_BEAM, HIGH_BEAM, BRAKE, RIGHT_BLINKER, LEFT_BLINKER, REVERSE, FOG = (1 << bit for bit in range(8))
+BLINK_S = 0.35
+LAMP_NAMES = {LightColor.RED: "red", LightColor.YELLOW: "yellow", LightColor.GREEN: "green"}
+STRIDE_M = 0.75
+JACKETS = ((150, 40, 40), (40, 70, 130), (200, 190, 170), (60, 100, 60), (90, 90, 95), (200, 150, 60), (120, 60, 110))
+PEDALS_BRAKE = 0.02  # a pedal pressed more than this lights the brake lamps
+
+
+class Cast:
+    """Turns the actors of a world into instances; remembers how far walkers have walked."""
+
+    def __init__(self) -> None:
+        self._walked: dict[int, tuple[np.ndarray, float]] = {}
+
+    def instances(self, world: World) -> list[Instance]:
+        """Return everything that is drawn on top of the town, in the order of actor ids."""
+        self._walked = {i: walked for i, walked in self._walked.items() if i in world.actors}
+        shown = [instance for _, actor in sorted(world.actors.items()) for instance in self._actor(actor, world)]
+        return shown + list(_traffic_lights(world))
+
+    def _actor(self, actor: Actor, world: World) -> Iterator[Instance]:
+        if isinstance(actor, Vehicle):
+            if f"vehicle:{actor.type_id}" in templates():
+                yield vehicle_instance(actor, world.time)
+        elif isinstance(actor, Walker):
+            yield self._walker(actor)
+        elif f"prop:{actor.type_id}" in templates():
+            key = f"prop:{actor.type_id}"
+            yield Instance(key, actor.location, actor.rotation, actor_id=actor.id, tag=int(Tag.DYNAMIC))
+
+    def _walker(self, walker: Walker) -> Instance:
+        """A walker's location is the middle of its body, 0.93 m up for adults."""
+        before, distance = self._walked.get(walker.id, (walker.location, 0.0))
+        distance += float(np.linalg.norm((walker.location - before)[:2]))
+        self._walked[walker.id] = (walker.location.copy(), distance)
+        moving = float(np.linalg.norm(walker.velocity[:2])) > 0.05
+        pose = ("walker_left", "walker", "walker_right", "walker")[math.floor(2 * distance / STRIDE_M) % 4]
+        half = float(walker.box_extent[2]) or 0.93
+        foot = walker.location - (0.0, 0.0, half)
+        tint = _linear(_jacket(walker.type_id))
+        return Instance(pose if moving else "walker", foot, walker.rotation, tint, walker.id, int(Tag.PEDESTRIAN))
+
+
+def vehicle_instance(vehicle: Vehicle, time_s: float) -> Instance:
+    """Body in its colour, lamps as its light state, pedals and gear ask for."""
+    state, control = vehicle.light_state, vehicle.control
+    blink = math.floor(time_s / BLINK_S) % 2 == 0
+    beam = state & (LOW_BEAM | HIGH_BEAM)
+    braking = bool(state & BRAKE) or control.brake > PEDALS_BRAKE
+    lamps = (
+        4.0 if beam else (1.2 if state & POSITION else 0.0),
+        3.2 if braking else (0.7 if state & POSITION or beam else 0.0),
+        2.5 if state & REVERSE or control.reverse else 0.0,
+        3.0 if state & LEFT_BLINKER and blink else 0.0,
+        3.0 if state & RIGHT_BLINKER and blink else 0.0,
+    )
+    return Instance(
+        f"vehicle:{vehicle.type_id}",
+        vehicle.location,
+        vehicle.rotation,
+        _linear(vehicle.color),
+        vehicle.id,
+        BLUEPRINTS[vehicle.type_id].semantic_tag,
+        lamps,
+    )
+
+
+def _traffic_lights(world: World) -> Iterator[Instance]:
+    """The lamps of every head; posts and back plates belong to the town."""
+    lights = {a.sign_id: a for a in world.actors.values() if isinstance(a, TrafficLight)}
+    for signal in world.town.signals:
+        light = lights.get(signal.id)
+        state = light.state if light is not None else LightColor.OFF
+        key = f"lamps_{LAMP_NAMES.get(state, 'off')}"
+        for location, yaw_deg in signal.heads:
+            rotation = np.array([0.0, yaw_deg, 0.0])
+            yield Instance(key, location, rotation, actor_id=light.id if light else 0, tag=int(Tag.TRAFFIC_LIGHT))
+
+
+def _linear(color: tuple[int, int, int]) -> tuple[float, float, float]:
+    """Colour 0..255 as on a screen -> linear 0..1."""
+    red, green, blue = ((channel / 255.0) ** 2.2 for channel in color)
+    return red, green, blue
+
+
+def _jacket(type_id: str) -> tuple[int, int, int]:
+    palette = (
+        (150, 40, 40),
+        (40, 70, 130),
+        (200, 190, 170),
+        (60, 100, 60),
+        (90, 90, 95),
+        (200, 150, 60),
+        (120, 60, 110),
+    )
+    return palette[sum(type_id.encode()) % len(palette)]
