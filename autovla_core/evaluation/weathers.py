@@ -9,10 +9,21 @@ import numpy as np
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.evaluation.route_file import WEATHER_FIELDS
 
-PRESETS = tuple(
-    f"{sky}{hour}"
-    for hour in ("Noon", "Sunset")
-    for sky in ("Clear", "Cloudy", "Wet", "WetCloudy", "SoftRain", "MidRainy", "HardRain")
+PRESETS = (
+    "ClearNoon",
+    "CloudyNoon",
+    "WetNoon",
+    "WetCloudyNoon",
+    "SoftRainNoon",
+    "MidRainyNoon",
+    "HardRainNoon",
+    "ClearSunset",
+    "CloudySunset",
+    "WetSunset",
+    "WetCloudySunset",
+    "SoftRainSunset",
+    "MidRainSunset",  # CARLA's own spelling
+    "HardRainSunset",
 )
 
 

@@ -17,7 +17,7 @@ from autovla_core.expert.speed import Leader, SpeedConfig, Stop
 RANGE_M = 60.0
 CORRIDOR_MARGIN_M = 0.3
 _SAMPLE = 2  # rollout steps between forecast boxes: 0.2 s
-_HORIZON_STEPS = 32
+_HORIZON_STEPS = 44
 _TURN_S = 2.0
 _SHIFT = 2  # boxes overlap when the ego is there within 0.4 s of the other
 _MARGIN_M = (0.8, 0.5)  # added to the ego's length and width

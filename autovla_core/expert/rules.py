@@ -54,7 +54,7 @@ class Rules:
         if line.id in self._going:
             return None
         limit = YELLOW_DECELERATION if line.state is LightState.YELLOW else RED_DECELERATION
-        if needed_deceleration(scene.speed, line.route_s + _PASSED_M - front_s) > limit:
+        if needed_deceleration(scene.speed, line.route_s - self.config.line_gap - front_s) > limit:
             self._going.add(line.id)
             return None
         self._protected_until = -1.0

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 NEAR_M = 0.12
 TINY_DETERMINANT = -1e-12
-OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy", "_nrt": False}
+OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
 
 def inlined(function: Callable) -> Callable:

@@ -30,7 +30,6 @@ __all__ = ["KINDS", "Instance", "Renderer"]
 
 KINDS = ("rgb", "depth", "semantic_segmentation", "instance_segmentation")
 FAR_M = 700.0
-SAMPLES = 2  # per side of a pixel, for rgb; the other kinds must not mix surfaces
 FIRST_RECORDS = 30_000
 BEAMS_MAX, BEAMS_WITHIN_M = 10, 70.0
 BEAM_POWER = 2.6
@@ -104,7 +103,7 @@ class Renderer:
         """
         if kind not in KINDS:
             raise ValueError(f"no camera kind {kind!r}; known: {', '.join(KINDS)}")
-        samples = SAMPLES if kind == "rgb" else 1
+        samples = shading.SAMPLES if kind == "rgb" else 1  # the other kinds must not mix surfaces
         view = _view(width * samples, height * samples, fov_deg, location, rotation)
         spans = self._nearest_first(view, hide_actor)
         beams = self._beams(view.eye) if kind == "rgb" else _NO_BEAMS
@@ -139,7 +138,7 @@ class Renderer:
         if kind == "rgb":
             shading.shade(
                 surfaces, instances, self._light, self._shadows.shadow, beams, self._noise, self._curve,
-                view, samples, row0, row1, buffers, picture,
+                view, row0, row1, buffers, picture,
             )  # fmt: skip
         elif kind == "depth":
             shading.encode_depth(buffers, row0, row1, picture)

@@ -17,6 +17,8 @@ from autovla_core.minicarla.sensors.sky import CURVE_RANGE
 # numba folds module constants into the code; these are the numbers of mesh.Material
 FLAT, GRASS, ASPHALT, FACADE, PAVING, LEAF, PAINT, GLASS, EMISSIVE, MARKING = range(10)
 FIRST_LAMP = 32  # materials from here on are lamps; Instances.lamps says how bright each is
+SAMPLES = 2  # per side of a pixel
+AWAY = float(1 << 24)  # a multiple of the noise tile
 STOREY_M, BAY_M = 3.2, 3.0
 SHADOW_BIAS_M = 0.16
 FAR_LAMP_M = 60.0
@@ -62,10 +64,12 @@ class Shadow(NamedTuple):
 @inlined
 def _noise(noise, x, y):
     """Bilinear look-up in a repeating tile."""
-    xf, yf = math.floor(x), math.floor(y)
-    u, v = x - xf, y - yf
-    i, j = int(xf) & 255, int(yf) & 255
-    k, m = (i + 1) & 255, (j + 1) & 255
+    x += AWAY  # truncation is then the floor, and the index cannot be negative
+    y += AWAY
+    xi, yi = int(x), int(y)
+    u, v = x - xi, y - yi
+    i, j = np.uintp(xi & 255), np.uintp(yi & 255)
+    k, m = np.uintp((xi + 1) & 255), np.uintp((yi + 1) & 255)
     low = noise[j, i] + u * (noise[j, k] - noise[j, i])
     high = noise[m, i] + u * (noise[m, k] - noise[m, i])
     return low + v * (high - low)
@@ -80,41 +84,46 @@ def _hash(a, b):
 
 
 @inlined
-def _sky_at(sky, x, y, z):
-    """Colour of the sky in direction (x, y, z), not necessarily unit; (r, g, b)."""
-    rows, columns = sky.shape[0], sky.shape[1]
-    length = math.sqrt(x * x + y * y + z * z)
-    diamond = y / (abs(x) + abs(y) + 1e-12)  # a cheap stand-in for the angle around
+def _sky_column(sky, x, y):
+    """Column (with fraction) of the direction around; the last column repeats the first."""
+    diamond = y / (abs(x) + abs(y) + 1e-12)  # a cheap stand-in for the angle
     around = 2.0 - diamond if x < 0 else diamond
-    u = (around + 1.0) * 0.25 * columns
-    v = (1.0 - z / length) * 0.5 * (rows - 1)
-    uf, vf = math.floor(u), math.floor(v)
-    i, j = int(uf), int(vf)
-    u, v = u - uf, v - vf
-    i0 = i % columns
-    i1 = (i + 1) % columns
-    j1 = min(j + 1, rows - 1)
-    a, b, c, d = (1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v
-    return (
-        a * sky[j, i0, 0] + b * sky[j, i1, 0] + c * sky[j1, i0, 0] + d * sky[j1, i1, 0],
-        a * sky[j, i0, 1] + b * sky[j, i1, 1] + c * sky[j1, i0, 1] + d * sky[j1, i1, 1],
-        a * sky[j, i0, 2] + b * sky[j, i1, 2] + c * sky[j1, i0, 2] + d * sky[j1, i1, 2],
-    )
+    return (around + 1.0) * 0.25 * (sky.shape[1] - 1)
 
 
 @inlined
 def _sky_pixel(light, x, y, z):
-    """The sky as the camera sees it: with the sun's glare."""
-    r, g, b = _sky_at(light.sky, x, y, z)
+    """The sky in the unit direction (x, y, z) as the camera sees it, with the sun's glare; (r, g, b)."""
+    sky = light.sky
+    u, v = _sky_column(sky, x, y), (1.0 - z) * 0.5 * (sky.shape[0] - 1.001)
+    ui, vi = int(u), int(v)
+    u, v = u - ui, v - vi
+    i, j = np.uintp(ui), np.uintp(vi)
+    k, m = i + np.uintp(1), j + np.uintp(1)
+    a, b, c, d = (1.0 - u) * (1.0 - v), u * (1.0 - v), (1.0 - u) * v, u * v
+    red = a * sky[j, i, 0] + b * sky[j, k, 0] + c * sky[m, i, 0] + d * sky[m, k, 0]
+    green = a * sky[j, i, 1] + b * sky[j, k, 1] + c * sky[m, i, 1] + d * sky[m, k, 1]
+    blue = a * sky[j, i, 2] + b * sky[j, k, 2] + c * sky[m, i, 2] + d * sky[m, k, 2]
     if light.disc > 0:
-        toward = (x * light.sun[0] + y * light.sun[1] + z * light.sun[2]) / math.sqrt(x * x + y * y + z * z)
+        toward = x * light.sun[0] + y * light.sun[1] + z * light.sun[2]
         if toward > 0.9:
             q = (toward - 0.9) * 10.0
             q = q * q
             q = q * q * q
             glare = light.disc * (0.35 * q + (2.0 if toward > 0.9995 else 0.0))
-            r, g, b = r + glare * light.sun_color[0], g + glare * light.sun_color[1], b + glare * light.sun_color[2]
-    return r, g, b
+            red, green = red + glare * light.sun_color[0], green + glare * light.sun_color[1]
+            blue += glare * light.sun_color[2]
+    return red, green, blue
+
+
+@inlined
+def _sky_mirrored(light, x, y, z):
+    """The sky in a unit direction, nearest texel; near the horizon houses and trees hide it."""
+    sky = light.sky
+    i = np.uintp(int(_sky_column(sky, x, y)))
+    j = np.uintp(int((1.0 - max(z, 0.02)) * 0.5 * (sky.shape[0] - 1)))
+    seen = min(1.0, max(0.25, 0.35 + 4.0 * z))
+    return sky[j, i, 0] * seen, sky[j, i, 1] * seen, sky[j, i, 2] * seen
 
 
 @inlined
@@ -126,15 +135,16 @@ def _sunlit(shadow, x, y, z, slant):
     size = shadow.heights.shape[0]
     if not (u >= 0.0 and v >= 0.0 and u < size - 1.0 and v < size - 1.0):
         return 1.0
-    i, j = int(u), int(v)
+    ui, vi = int(u), int(v)
+    i, j = np.uintp(ui), np.uintp(vi)
+    k, n = i + np.uintp(1), j + np.uintp(1)
     own = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3] + shadow.steps_per_m * (SHADOW_BIAS_M + 0.3 * slant)
     h = shadow.heights
     a = 1.0 if h[j, i] < own else 0.0
-    b = 1.0 if h[j, i + 1] < own else 0.0
-    c = 1.0 if h[j + 1, i] < own else 0.0
-    d = 1.0 if h[j + 1, i + 1] < own else 0.0
-    u -= i
-    v -= j
+    b = 1.0 if h[j, k] < own else 0.0
+    c = 1.0 if h[n, i] < own else 0.0
+    d = 1.0 if h[n, k] < own else 0.0
+    u, v = u - ui, v - vi
     low, high = a + (b - a) * u, c + (d - c) * u
     return low + (high - low) * v
 
@@ -165,7 +175,7 @@ def _beam_light(beams, x, y, z, nx, ny, nz):
 @inlined
 def _asphalt(noise, x, y, density):
     """Brightness: stains that are metres wide, grain that is seen near the camera."""
-    q = 0.80 + 0.24 * _noise(noise, x * 0.31, y * 0.31) + 0.16 * _noise(noise, y * 0.071, x * 0.071)
+    q = 0.84 + 0.32 * _noise(noise, x * 0.19, y * 0.19)
     fine = density * 0.03
     if fine > 0.12:
         q += 0.34 * (_noise(noise, x * 17.0, y * 17.0) - 0.5) * min(1.0, fine)
@@ -231,7 +241,7 @@ def _material(material, noise, light, x, y, z, nx, ny, nz, r, g, b, tints, insta
         if material == MARKING:
             q = min(1.0, 0.62 + 0.4 * q)
         q *= 1.0 - 0.42 * light.wet
-        mirror, grazing = 0.02 + 0.05 * light.wet, 0.10 + 0.62 * light.wet
+        mirror, grazing = 0.07 * light.wet, 0.62 * light.wet
         if light.puddles > 0.0:
             depth = _noise(noise, x * 0.23 + 9.0, y * 0.23) * 0.75 + 0.25 * _noise(noise, x * 1.1, y * 1.1)
             pool = min(1.0, max(0.0, (depth - 0.86 + 0.36 * light.puddles) * 8.0))
@@ -255,7 +265,7 @@ def _material(material, noise, light, x, y, z, nx, ny, nz, r, g, b, tints, insta
         if u - i < 0.03 or v - j < 0.03:
             q *= 1.0 - 0.30 * min(1.0, 0.03 * density)
         q *= 1.0 - 0.3 * light.wet
-        return r * q, g * q, b * q, 0.01 + 0.03 * light.wet, 0.05 + 0.4 * light.wet, 0.0, 0.0
+        return r * q, g * q, b * q, 0.04 * light.wet, 0.45 * light.wet, 0.0, 0.0
     if material == LEAF:
         q = 0.55 + 0.9 * _noise(noise, (x + z) * 3.1, (y - z * 0.7) * 3.1)
         return r * q, g * q, b * q, 0.0, 0.0, 0.0, 0.0
@@ -271,16 +281,17 @@ def _material(material, noise, light, x, y, z, nx, ny, nz, r, g, b, tints, insta
 
 
 @inlined
-def _surface_pixel(surfaces, instances, light, shadow, beams, noise, view, buffers, record, px, py, near, density):
-    """Colour (r, g, b) of the triangle of a record at the sample position (px, py), 1 / distance ``near``."""
+def _surface_pixel(surfaces, instances, light, shadow, beams, noise, eye, buffers, record, px, py, near, focal, ray):
+    """Colour (r, g, b) of the triangle of a record at the sample position (px, py), 1 / distance ``near``.
+
+    focal in pixels; ray (x, y, z, length) has a length of 1 along the optical axis.
+    """
     t, instance = buffers.triangle[record], buffers.instance[record]
     static = instance < 0
     distance = 1.0 / near
-    u, v = (px - view.width * 0.5) / view.focal, (view.height * 0.5 - py) / view.focal
-    dx = view.forward[0] + u * view.right[0] + v * view.up[0]
-    dy = view.forward[1] + u * view.right[1] + v * view.up[1]
-    dz = view.forward[2] + u * view.right[2] + v * view.up[2]
-    x, y, z = view.eye[0] + dx * distance, view.eye[1] + dy * distance, view.eye[2] + dz * distance
+    density = near * focal  # pixels per metre
+    dx, dy, dz, length = ray
+    x, y, z = eye[0] + dx * distance, eye[1] + dy * distance, eye[2] + dz * distance
     material = surfaces.materials[t]
     n = surfaces.normals
     if static and material != LEAF:
@@ -335,18 +346,17 @@ def _surface_pixel(surfaces, instances, light, shadow, beams, noise, view, buffe
             r, g, b = r * lr + glow * 0.9, g * lg + glow * 0.68, b * lb + glow * 0.36
     else:
         r, g, b = r * lr, g * lg, b * lb
-    length = math.sqrt(dx * dx + dy * dy + dz * dz)
     if mirror > 0.0:
-        dx, dy, dz = dx / length, dy / length, dz / length
+        q = 1.0 / length
+        dx, dy, dz = dx * q, dy * q, dz * q
         against = -(dx * nx + dy * ny + dz * nz)
         q = 1.0 - max(against, 0.0)
         q2 = q * q
         fresnel = mirror + (1.0 - mirror) * q2 * q2 * q * grazing
         rx, ry, rz = dx + 2.0 * against * nx, dy + 2.0 * against * ny, dz + 2.0 * against * nz
         if fresnel > 0.02:
-            sr, sg, sb = _sky_at(light.sky, rx, ry, max(rz, 0.02))
-            seen = min(1.0, max(0.25, 0.35 + 4.0 * rz))  # near the horizon houses hide the sky
-            r, g, b = r + fresnel * (sr * seen - r), g + fresnel * (sg * seen - g), b + fresnel * (sb * seen - b)
+            sr, sg, sb = _sky_mirrored(light, rx, ry, rz)
+            r, g, b = r + fresnel * (sr - r), g + fresnel * (sg - g), b + fresnel * (sb - b)
         if shine > 0.0 and sunlit > 0.0:
             s = rx * light.sun[0] + ry * light.sun[1] + rz * light.sun[2]
             if s > 0.8:
@@ -362,48 +372,54 @@ def _surface_pixel(surfaces, instances, light, shadow, beams, noise, view, buffe
     return r + fog * (light.fog_color[0] - r), g + fog * (light.fog_color[1] - g), b + fog * (light.fog_color[2] - b)
 
 
+@inlined
+def _ray(view, step, px, py):
+    """Direction (x, y, z, length) through a sample position; its length along the optical axis is 1."""
+    u, v = (px - view.width * 0.5) * step, (view.height * 0.5 - py) * step
+    dx = view.forward[0] + u * view.right[0] + v * view.up[0]
+    dy = view.forward[1] + u * view.right[1] + v * view.up[1]
+    dz = view.forward[2] + u * view.right[2] + v * view.up[2]
+    return dx, dy, dz, math.sqrt(1.0 + u * u + v * v)
+
+
 @compiled
-def shade(surfaces, instances, light, shadow, beams, noise, curve, view, samples, row0, row1, buffers, picture):
-    """Write rows [row0, row1) of ``picture`` (H, W, 4) uint8 BGRA; ``buffers`` hold their samples."""
-    columns = picture.shape[1]
+def shade(surfaces, instances, light, shadow, beams, noise, curve, view, row0, row1, buffers, picture):
+    """Write rows [row0, row1) of ``picture`` (H, W, 4) uint8 BGRA; ``buffers`` hold their samples.
+
+    The four samples of a pixel are gathered by owner: mostly one surface, evaluated in their middle.
+    """
     last_step = curve.shape[0] - 1.0
     steps = last_step / CURVE_RANGE
-    in_pixel = samples * samples
-    pixels_per_sample = 1.0 / samples
+    step, focal = 1.0 / view.focal, view.focal / SAMPLES
+    owner, depth = buffers.owner, buffers.depth
     for row in range(row0, row1):
-        for column in range(columns):
-            red, green, blue = 0.0, 0.0, 0.0
-            done = 0
-            for s in range(in_pixel):
+        y = (row - row0) * SAMPLES
+        for column in range(picture.shape[1]):
+            x = column * SAMPLES
+            red, green, blue, done = 0.0, 0.0, 0.0, 0
+            for s in range(4):
                 if (done >> s) & 1:
                     continue
-                y, x = row * samples + s // samples, column * samples + s % samples
-                record = buffers.owner[y - row0 * samples, x]
-                near = float(buffers.depth[y - row0 * samples, x])
-                px, py, covered = x + 0.5, y + 0.5, 1
-                for s2 in range(s + 1, in_pixel):
-                    y2, x2 = row * samples + s2 // samples, column * samples + s2 % samples
-                    if buffers.owner[y2 - row0 * samples, x2] == record:
-                        done |= 1 << s2
+                record = owner[y + (s >> 1), x + (s & 1)]
+                near, px, py, covered = 0.0, 0.0, 0.0, 0
+                for other in range(s, 4):
+                    dy, dx = other >> 1, other & 1
+                    if owner[y + dy, x + dx] == record:
+                        done |= 1 << other
                         covered += 1
-                        px, py = px + x2 + 0.5, py + y2 + 0.5
-                        near += buffers.depth[y2 - row0 * samples, x2]
+                        px, py, near = px + dx, py + dy, near + depth[y + dy, x + dx]
                 share = 1.0 / covered
-                px, py, near = px * share, py * share, near * share
+                px, py, near = x + 0.5 + px * share, row * SAMPLES + 0.5 + py * share, near * share
+                ray = _ray(view, step, px, py)
                 if record < 0:
-                    u, v = (px - view.width * 0.5) / view.focal, (view.height * 0.5 - py) / view.focal
-                    r, g, b = _sky_pixel(
-                        light,
-                        view.forward[0] + u * view.right[0] + v * view.up[0],
-                        view.forward[1] + u * view.right[1] + v * view.up[1],
-                        view.forward[2] + u * view.right[2] + v * view.up[2],
-                    )
+                    q = 1.0 / ray[3]
+                    r, g, b = _sky_pixel(light, ray[0] * q, ray[1] * q, ray[2] * q)
                 else:
-                    density = near * view.focal * pixels_per_sample
                     r, g, b = _surface_pixel(
-                        surfaces, instances, light, shadow, beams, noise, view, buffers, record, px, py, near, density
-                    )
-                weight = covered / in_pixel
+                        surfaces, instances, light, shadow, beams, noise, view.eye, buffers, record, px, py, near,
+                        focal, ray,
+                    )  # fmt: skip
+                weight = 0.25 * covered
                 red, green, blue = red + r * weight, green + g * weight, blue + b * weight
             picture[row, column, 0] = curve[int(min(max(blue * steps, 0.0), last_step))]
             picture[row, column, 1] = curve[int(min(max(green * steps, 0.0), last_step))]

@@ -34,7 +34,7 @@ class Light(NamedTuple):
     wet: float  # 0 dry .. 1 wet film
     puddles: float  # 0 none .. 1 many
     disc: float  # how much of the sun's disc is seen
-    sky: np.ndarray  # (SKY_ROWS, SKY_COLUMNS, 3) float32
+    sky: np.ndarray  # (SKY_ROWS, SKY_COLUMNS + 1, 3) float32, the last column repeats the first
 
 
 def light_of(weather: Weather) -> Light:
@@ -101,7 +101,8 @@ def _paint_sky(
     bright = np.array([0.92, 0.92 - 0.2 * warm, 0.94 - 0.4 * warm]) * (1.0 - 0.42 * veil) * dim
     bright = bright + (1.0 - dim) * np.array([0.022, 0.021, 0.022])
     cover = cover[..., None] * 0.88
-    return np.ascontiguousarray(sky * (1.0 - cover) + cover * bright * shade[..., None], np.float32)
+    sky = sky * (1.0 - cover) + cover * bright * shade[..., None]
+    return np.ascontiguousarray(np.concatenate([sky, sky[:, :1]], axis=1), np.float32)
 
 
 def _cloud_density() -> np.ndarray:

@@ -13,6 +13,7 @@ NEAR_LINE_M = 4.0
 INSIDE_M = 2.0  # beyond its line a car is in the junction and had better leave it
 CAN_STOP = 3.0  # m/s2: a yellow light is obeyed if this braking suffices
 CROSSING_S = 3.0  # a car with priority that needs longer to its line does not count
+CLEARS_AFTER_S = 3.0
 IMPATIENT_AFTER_S = 12.0  # without a red light; then priority and a full exit no longer hold a driver back
 EXIT_ROOM_M = 8.0
 EXIT_SPEED = 1.5  # m/s: whoever drives faster makes room
@@ -92,6 +93,8 @@ class RightOfWay:
         light = self.lights.get(self.lanes[crossing.approach].light_id)
         if light is None or light.state in (LightColor.GREEN, LightColor.OFF):
             return False
+        if light.state == LightColor.YELLOW and crossing.waited_s > CLEARS_AFTER_S:
+            return False  # it had green but no gap; now that the oncoming cars stop it may clear the junction
         return light.state == LightColor.RED or to_line > me.speed**2 / (2.0 * CAN_STOP)
 
     def _needs_stop(self, crossing: Crossing) -> bool:

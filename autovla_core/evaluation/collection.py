@@ -1,0 +1,103 @@
+"""Training routes by the number: route i of a seed is always the same route, weather, traffic and kicks."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autovla_core.carla_bridge.route_planner import LaneGraph
+from autovla_core.evaluation.episode import EpisodeConfig, run_episode
+from autovla_core.evaluation.evaluator import Simulator, simulator
+from autovla_core.evaluation.recording import ExpertPilot, Kicks, Recorder
+from autovla_core.evaluation.route_generator import Pair, RouteStyle, lane_pair, random_route
+from autovla_core.evaluation.route_file import Route, read_routes
+from autovla_core.evaluation.weathers import random_weather
+from autovla_core.logs import schema
+from autovla_core.sensing import rig as rigs
+
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What all routes of a collection share."""
+
+    root: Path
+    seed: int = 0
+    rig: str = "front"
+    town: str = "Havenbrook"
+    traffic: tuple[int, int] = (10, 25)
+    kicks: bool = True
+    held_out: tuple[str, ...] = ()  # route files whose pairs of lanes must not be driven
+    style: RouteStyle = RouteStyle()
+    port: int = 0  # of a running server; 0 = minicarla of our own
+    server_threads: int = 1
+
+    def name(self, number: int) -> str:
+        """Folder of a route."""
+        return f"{self.seed:03d}_{number:05d}"
+
+    def is_done(self, number: int) -> bool:
+        """Driven already, well or badly."""
+        name = self.name(number)
+        return (self.root / name).exists() or (self.root / FAILED / name).exists()
+
+
+@dataclass(frozen=True)
+class Collected:
+    """One route that was driven."""
+
+    name: str
+    simulated_s: float
+    wall_s: float
+    size: int  # bytes on disk
+    reason: str  # why it failed, or ""
+
+
+def collect_jobs(collection: Collection, numbers: Iterable[int], answer: Callable[[Collected], None]) -> None:
+    """One worker: one simulator, one route after the other."""
+    with simulator(port=collection.port, threads=collection.server_threads) as there:
+        there.session.load(collection.town)
+        graph = LaneGraph(there.session.map)
+        held_out = held_out_pairs(graph, collection.held_out, collection.town)
+        for number in numbers:
+            answer(collect(collection, there, graph, held_out, number))
+
+
+def collect(
+    collection: Collection, there: Simulator, graph: LaneGraph, held_out: frozenset[Pair], number: int
+) -> Collected:
+    """Drive route ``number`` and write its log."""
+    began = time.monotonic()
+    rng = np.random.default_rng((collection.seed, number))
+    weather = random_weather(rng)
+    name = collection.name(number)
+    route, _ = random_route(graph, there.session.map, rng, name, weather, collection.style, held_out)
+    config = EpisodeConfig(traffic=int(rng.integers(collection.traffic[0], collection.traffic[1] + 1)))
+    kicks = Kicks(rng) if collection.kicks else None
+    pilot = ExpertPilot()
+    recorder = Recorder(collection.root, name, pilot, rigs.rig(collection.rig))
+    seed = int(rng.integers(2**31))
+    record = run_episode(there.session, route, pilot, "", seed, 0, config, [pilot, recorder], kicks)
+    size = sum(f.stat().st_size for f in recorder.folder.rglob("*") if f.is_file())
+    return Collected(name, record.duration_game, time.monotonic() - began, size, recorder.reason)
+
+
+def held_out_pairs(graph: LaneGraph, files: Iterable[str], town: str) -> frozenset[Pair]:
+    """Pairs of lanes of the routes in ``files`` that lie in ``town``."""
+    routes: list[Route] = [route for file in files for route in read_routes(file)]
+    return frozenset(lane_pair(graph, route) for route in routes if route.town == town)
+
+
+def simulated_seconds(root: Path) -> float:
+    """What the finished routes below ``root`` add up to."""
+    total = 0.0
+    for file in root.glob(f"*/{schema.META_FILE}"):
+        document = json.loads(file.read_text(encoding="utf-8"))
+        total += document["ticks"] * document["meta"]["tick_s"]
+    return total
