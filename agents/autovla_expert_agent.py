@@ -5,6 +5,8 @@ Configuration: a YAML file of ``ExpertConfig`` (leaderboard_configs/autovla_expe
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from autovla_leaderboard import AutonomousAgent, Track
@@ -15,8 +17,11 @@ from autovla_core.carla_bridge.privileged import PrivilegedView
 from autovla_core.carla_bridge.route_planner import route_plan
 from autovla_core.carla_bridge.session import connect
 from autovla_core.contracts import FULL_BRAKE
+from autovla_core.errors import SimulatorError
 from autovla_core.expert.expert import Expert, ExpertConfig, ExpertDecision
+from autovla_core.sensing import rig as rigs
 
+SNAPSHOT_TIMEOUT_S = 10.0
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -36,32 +41,42 @@ class ExpertAgent(AutonomousAgent):
         self.expert: Expert | None = None
         self.decision: ExpertDecision | None = None
         self._view: PrivilegedView | None = None
+        self._client = connect(self.carla_host, self.carla_port)  # held: it owns the episode
+        self._world = self._client.get_world()
 
     def sensors(self) -> list[dict]:
-        """None: the expert asks the simulator."""
-        return []
+        """The speedometer, which tells the number of the tick; the rest the expert asks the simulator."""
+        return [spec for spec in rigs.sensors(()) if spec["id"] == rigs.SPEED]
 
     def run_step(self, input_data: dict, timestamp: float):
         """One tick; brakes while there is no hero yet."""
+        self._wait_for(input_data[rigs.SPEED][0])
         if self._view is None and not self._begin():
             return vehicle_control(FULL_BRAKE)
-        self.decision = self.expert.step(self._view.scene(self.expert.progress.s))
+        scene = replace(self._view.scene(self.expert.progress.s), time_s=timestamp)
+        self.decision = self.expert.step(scene)
         return vehicle_control(self.decision.control)
 
+    def _wait_for(self, frame: int) -> None:
+        """Our own connection may learn of a tick later than the evaluator's; an old scene would make drives differ."""
+        deadline = time.monotonic() + SNAPSHOT_TIMEOUT_S
+        while self._world.get_snapshot().frame < frame:
+            if time.monotonic() > deadline:
+                raise SimulatorError(f"the expert's connection saw no tick {frame} in {SNAPSHOT_TIMEOUT_S:.0f} s")
+            time.sleep(0.0005)
+
     def _begin(self) -> bool:
-        self._client = connect(self.carla_host, self.carla_port)  # held: it owns the episode
-        world = self._client.get_world()
-        heroes = [a for a in world.get_actors().filter("vehicle.*") if a.attributes.get("role_name") == "hero"]
+        heroes = [a for a in self._world.get_actors().filter("vehicle.*") if a.attributes.get("role_name") == "hero"]
         if not heroes:
             return False
         plan = route_plan(self._global_plan_world_coord)
         self.expert = Expert(plan, self.config)
-        self._view = PrivilegedView(world, heroes[0], plan)
+        self._view = PrivilegedView(self._world, heroes[0], plan)
         return True
 
     def destroy(self, *args: object, **kwargs: object) -> None:
         """Let go of the simulator."""
-        self._view = self.expert = self._client = None
+        self._view = self.expert = self._client = self._world = None
 
 
 def _found(path: str) -> Path:

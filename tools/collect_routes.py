@@ -9,6 +9,7 @@ A second call with the same arguments continues; finished routes are kept. A rou
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 import time
@@ -71,10 +72,8 @@ def _collect(options: argparse.Namespace) -> None:
             if late or (options.hours and total >= 3600.0 * options.hours):
                 raise _Enough
 
-        try:
+        with contextlib.suppress(_Enough):
             run_jobs(collect_jobs, collection, numbers, options.workers, take)
-        except _Enough:
-            pass
     _report(options.out, kept, failed, total, time.monotonic() - began)
 
 

@@ -38,7 +38,7 @@ class MotionConfig:
     acceleration: tuple[float, float] = (-8.0, 4.0)  # m/s2
     lateral_acceleration: float = 4.0  # m/s2
     curvature: float = 0.2  # 1/m, at full lock
-    rear_axle: float = 1.45  # m behind the box centre
+    rear_axle: float = 1.418  # m behind the box centre
 
 
 def synthetic_plans(count: int, config: MotionConfig, rng: np.random.Generator, steps: int = PLAN_STEPS) -> np.ndarray:
@@ -56,7 +56,7 @@ def synthetic_plans(count: int, config: MotionConfig, rng: np.random.Generator, 
     straight = rng.random(count) < 0.35
     target = np.where(straight, 0.0, rng.uniform(-1.0, 1.0, count) * limit * rng.choice([0.15, 0.5, 1.0], count))
     curvature = target * rng.uniform(0.0, 1.0, count)
-    slip = rng.uniform(-0.2, 1.0, count)
+    slip = np.where(rng.random(count) < 0.6, 1.0, rng.uniform(-0.2, 1.0, count))
     pose = np.zeros((count, 3))
     poses, inner = [], 10
     for _ in range(steps):
@@ -106,12 +106,13 @@ def _closest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return ((centres**2).sum(1) - 2.0 * (points @ centres.T)).argmin(axis=1)
 
 
-def build(motions: np.ndarray, size: int, rng: np.random.Generator, straight: int = 127) -> np.ndarray:
+def build(motions: np.ndarray, size: int, rng: np.random.Generator, straight: int = 191) -> np.ndarray:
     """Entries (size, 3): standstill, ``straight`` (odd) motions along x, then mirrored pairs; sorted by reach."""
     if (size - 1 - straight) % 2:
         raise ValueError(f"{size} entries less standstill and {straight} straight ones do not pair up")
-    ahead = motions[(np.abs(motions[:, 1]) < 0.02) & (np.abs(motions[:, 2]) < 0.01) & (np.abs(motions[:, 0]) > 0.02)]
-    along = kmeans(ahead[:, :1], straight, rng)
+    straight_on = (np.abs(motions[:, 1]) < 0.03) & (np.abs(motions[:, 2]) < 0.012)
+    along = kmeans(motions[straight_on & (np.abs(motions[:, 0]) > 0.02), :1], straight, rng)
+    motions = motions[~straight_on]  # a nearly straight motion and its mirror image would be two names for one
     left = np.where((motions[:, 2] < 0) | ((motions[:, 2] == 0) & (motions[:, 1] < 0)), -1.0, 1.0)
     folded = motions * np.stack([np.ones_like(left), left, left], axis=1)
     centres = kmeans(features(folded), (size - 1 - straight) // 2, rng)

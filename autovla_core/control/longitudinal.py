@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from autovla_core.control.pid import Pid, PidConfig
 
 
@@ -11,8 +13,7 @@ from autovla_core.control.pid import Pid, PidConfig
 class LongitudinalConfig:
     """A drive train a = full_throttle * throttle ** exponent - losses, and the loops around it.
 
-    Source of the exponent and the forces: a fit to CARLA's Lincoln MKZ (full throttle 6.4 m/s2, limited by
-    power above 10 m/s). What the fit gets wrong, ``trim`` learns while driving.
+    Source of the exponent, the forces and the brakes: a fit to CARLA's Lincoln MKZ. What the fit gets wrong, ``trim`` learns while driving.
     """
 
     kp: float = 1.2  # m/s2 per m/s of speed error
@@ -22,7 +23,9 @@ class LongitudinalConfig:
     rolling_loss: float = 0.05  # m/s2
     drag: float = 0.0003  # 1/m
     coast: float = 0.25  # m/s2 of deceleration that needs no brake
-    full_brake: float = 8.0  # m/s2
+    hardest: float = 8.0  # m/s2 of braking asked for at most
+    brake_speeds: tuple[float, ...] = (2.8, 5.6, 8.3, 11.1)  # m/s
+    full_brake: tuple[float, ...] = (20.0, 17.0, 9.0, 7.5)  # m/s2 at these speeds: CARLA's brakes bite when slow
     trim: PidConfig = field(default_factory=lambda: PidConfig(ki=0.8, limits=(-1.5, 1.5)))
     hold_speed: float = 0.3  # m/s: below it a standing plan is held with the full brake
 
@@ -61,7 +64,7 @@ class LongitudinalController:
         if speed < 0.5:
             self._learned = max(0.0, self._learned)
         wanted = acceleration + config.kp * (target_speed - speed)
-        wanted = min(max(wanted, -config.full_brake), config.full_throttle)
+        wanted = min(max(wanted, -config.hardest), config.full_throttle)
         self._last = (speed, wanted)
         return self.actuate(wanted + self._learned, speed)
 
@@ -71,13 +74,14 @@ class LongitudinalController:
             self.reset()
             return 0.0, 1.0
         _, brake = self.step(0.0, -1.0, speed, dt)
-        return 0.0, max(brake, 0.2)
+        return 0.0, max(brake, 0.05)
 
     def actuate(self, acceleration: float, speed: float) -> tuple[float, float]:
         """Invert the drive train: (throttle, brake) for an acceleration in m/s2 at a speed in m/s."""
         config = self.config
         if acceleration < -config.coast:
-            return 0.0, min(1.0, (-acceleration - config.coast) / config.full_brake + 0.02)
+            full = float(np.interp(speed, config.brake_speeds, config.full_brake))
+            return 0.0, min(1.0, (-acceleration - config.coast) / full + 0.01)
         pull = acceleration + config.rolling_loss + config.drag * speed * speed
         most = min(config.full_throttle, config.power / max(speed, 1.0))
         share = min(max(pull / most, 0.0), 1.0)

@@ -14,8 +14,8 @@ from autovla_core.carla_bridge.route_planner import LaneGraph
 from autovla_core.evaluation.episode import EpisodeConfig, run_episode
 from autovla_core.evaluation.evaluator import Simulator, simulator
 from autovla_core.evaluation.recording import ExpertPilot, Kicks, Recorder
-from autovla_core.evaluation.route_generator import Pair, RouteStyle, lane_pair, random_route
 from autovla_core.evaluation.route_file import Route, read_routes
+from autovla_core.evaluation.route_generator import Pair, RouteStyle, lane_pair, random_route
 from autovla_core.evaluation.weathers import random_weather
 from autovla_core.logs import schema
 from autovla_core.sensing import rig as rigs
@@ -81,7 +81,7 @@ def collect(
     config = EpisodeConfig(traffic=int(rng.integers(collection.traffic[0], collection.traffic[1] + 1)))
     kicks = Kicks(rng) if collection.kicks else None
     pilot = ExpertPilot()
-    recorder = Recorder(collection.root, name, pilot, rigs.rig(collection.rig))
+    recorder = Recorder(collection.root, name, rigs.rig(collection.rig))
     seed = int(rng.integers(2**31))
     record = run_episode(there.session, route, pilot, "", seed, 0, config, [pilot, recorder], kicks)
     size = sum(f.stat().st_size for f in recorder.folder.rglob("*") if f.is_file())

@@ -262,17 +262,24 @@ class RunningRedLight:
     NEAR_M = 15.0
 
     def __init__(self, lights: Sequence[LightFact], lanes: Lanes, half_length: float) -> None:
-        self._lights, self._lanes, self._half_length = lights, lanes, half_length
+        self._lights, self._lanes, self._half_length = {light.id: light for light in lights}, lanes, half_length
+        self._ids = np.array(list(self._lights), int)
+        self._centers = np.array([light.center for light in lights], float).reshape(-1, 2)
         self._last_id = -1
         self.failure = ""
         self.infractions: list[Infraction] = []
 
+    def near(self, position: np.ndarray) -> list[int]:
+        """Ids of the lights within 15 m of ``position`` (3,)."""
+        return self._ids[np.linalg.norm(self._centers - position[:2], axis=1) <= self.NEAR_M].tolist()
+
     def update(self, moment: Moment) -> None:
-        for light in self._lights:
-            if light.id == self._last_id or light.id not in moment.red_lights:
+        for id in self.near(moment.position):
+            if id == self._last_id or id not in moment.red_lights:
                 continue
-            if np.linalg.norm(light.center - moment.position[:2]) <= self.NEAR_M and self._passes(light, moment):
-                self._last_id = light.id
+            light = self._lights[id]
+            if self._passes(light, moment):
+                self._last_id = id
                 message = f"Agent ran a red light {light.id} at {place(moment.position)}"
                 self.infractions.append(Infraction("red_light", message))
 

@@ -76,7 +76,7 @@ class Scenery:
     track: RouteTrack
     ego: carla.Vehicle
     traffic: Sequence[carla.Vehicle]
-    lights: Sequence[carla.TrafficLight]
+    lights: Mapping[int, carla.TrafficLight]  # by id
     agent: LeaderboardAgent
     judge: Judge
     seed: int
@@ -208,12 +208,13 @@ def _prepare(
     traffic = spawn_traffic(session.client, config.traffic, rng, dense[0][0].location, config.traffic_manager_port)
     session.tick()
     actors = world.get_actors()
-    lights, signs = list(actors.filter("traffic.traffic_light*")), list(actors.filter("traffic.stop*"))
+    lights = {light.id: light for light in actors.filter("traffic.traffic_light*")}
+    signs = list(actors.filter("traffic.stop*"))
     track = _track(dense)
     judge = Judge(
         track,
         map_facts.CarlaLanes(session.map),
-        [map_facts.light_fact(light, session.map) for light in lights],
+        [map_facts.light_fact(light, session.map) for light in lights.values()],
         [map_facts.sign_fact(sign) for sign in signs],
         ego.bounding_box.extent.x,
         config.criteria,
@@ -280,16 +281,20 @@ def _moment(scenery: Scenery, input_data: Mapping[str, tuple[int, object]], time
     ego = scenery.ego
     transform, velocity = ego.get_transform(), ego.get_velocity()
     events: Sequence[CollisionEvent] = input_data.get(COLLISION_ID, (0, ()))[1]
-    red = frozenset(light.id for light in scenery.lights if light.state == carla.TrafficLightState.Red)
+    position = map_facts.position_of(transform.location)
     return Moment(
         time_s,
-        map_facts.position_of(transform.location),
+        position,
         frames.yaw_from_carla(transform.rotation.yaw),
         float(np.hypot(velocity.x, velocity.y)),
         ego.get_speed_limit() / 3.6,
-        red,
+        frozenset(i for i in scenery.judge.lights_near(position) if _is_red(scenery.lights[i])),
         tuple(Contact(time_s, event.other_id, event.other_type_id) for event in events),
     )
+
+
+def _is_red(light: carla.TrafficLight) -> bool:
+    return light.get_state() == carla.TrafficLightState.Red
 
 
 def _record(scenery: Scenery, outcome: _Outcome, repetition: int, config: EpisodeConfig, wall_s: float) -> Record:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from autovla_core.evaluation.criteria import (
     ActorBlocked,
     Collision,
@@ -40,17 +42,22 @@ class Judge:
         config = config or CriteriaConfig()
         self.track = track
         self.completion = RouteCompletion(track)
+        self._red_lights = RunningRedLight(lights, lanes, half_length)
         self._criteria: tuple[Criterion, ...] = (
             self.completion,
             OutsideRouteLanes(track, lanes),
             Collision(),
-            RunningRedLight(lights, lanes, half_length),
+            self._red_lights,
             RunningStop(signs, lanes),
             InRoute(track, config),
             ActorBlocked(config),
             RouteTimeout(track),
             TickLimit(config),
         )
+
+    def lights_near(self, position: np.ndarray) -> list[int]:
+        """Ids of the lights whose colour matters at ``position`` (3,)."""
+        return self._red_lights.near(position)
 
     def update(self, moment: Moment) -> None:
         """Show one tick to every criterion."""

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from autovla_core import geometry
 from autovla_core.carla_bridge.actuate import vehicle_control
 from autovla_core.carla_bridge.privileged import PrivilegedView
 from autovla_core.carla_bridge.route_planner import route_plan
 from autovla_core.carla_bridge.sensor_suite import forward_speed
 from autovla_core.carla_bridge.wheel import carla
-from autovla_core.contracts import FULL_BRAKE, Control, Scene
+from autovla_core.contracts import FULL_BRAKE, STEP_S, Control, Plan
 from autovla_core.errors import LogError
 from autovla_core.evaluation.episode import Scenery, Start, TickFacts, Watcher
+from autovla_core.evaluation.insight import plan_of
 from autovla_core.evaluation.results import Record
 from autovla_core.expert.expert import Expert, ExpertConfig, ExpertDecision
 from autovla_core.logs.schema import RouteMeta, Tick
 from autovla_core.logs.writer import RouteWriter
+from autovla_core.route.progress import RouteProgress
 from autovla_core.sensing.images import rgb_from_bgra
 from autovla_core.sensing.localizer import SpeedDerivative
 from autovla_core.sensing.rig import CameraSpec
@@ -38,7 +41,6 @@ class ExpertPilot(Watcher):
     def __init__(self, config: ExpertConfig | None = None) -> None:
         self._config = config
         self.expert: Expert | None = None
-        self.scene: Scene | None = None
         self.decision: ExpertDecision | None = None
 
     def set_global_plan(self, gps_route: list, world_route: list) -> None:
@@ -57,8 +59,9 @@ class ExpertPilot(Watcher):
         """One tick."""
         if self.expert is None:
             return vehicle_control(FULL_BRAKE)
-        self.scene = self._view.scene(self.expert.progress.s)
-        self.decision = self.expert.step(self.scene)
+        # The server's own clock runs on from episode to episode; with ours equal drives are equal to the last bit.
+        scene = replace(self._view.scene(self.expert.progress.s), time_s=timestamp)
+        self.decision = self.expert.step(scene)
         return vehicle_control(self.decision.control)
 
     def destroy(self) -> None:
@@ -66,10 +69,13 @@ class ExpertPilot(Watcher):
 
 
 class Recorder(Watcher):
-    """Writes the drive of an ``ExpertPilot`` below ``root``; a spoilt drive goes to ``root/failed``."""
+    """Writes the drive of any agent below ``root``; a spoilt drive goes to ``root/failed`` if asked for.
 
-    def __init__(self, root: Path, name: str, pilot: ExpertPilot, cameras: tuple[CameraSpec, ...]) -> None:
-        self._root, self._name, self._pilot, self._cameras = root, name, pilot, cameras
+    A plan is stored where it was made at a tick with images.
+    """
+
+    def __init__(self, root: Path, name: str, cameras: tuple[CameraSpec, ...], sort_out: bool = True) -> None:
+        self._root, self._name, self._cameras, self._sort_out = root, name, cameras, sort_out
         self._derivative = SpeedDerivative()
         self._writer: RouteWriter | None = None
         self.folder: Path | None = None  # where the log went
@@ -84,21 +90,23 @@ class Recorder(Watcher):
 
     def begin(self, scenery: Scenery) -> None:
         """Open the log."""
-        self._ego, self._judge = scenery.ego, scenery.judge
-        route = scenery.route
+        self._scenery = scenery
+        self._ahead = np.array([scenery.ego.bounding_box.location.x, 0.0, 0.0])
+        self._progress = RouteProgress(route_plan(scenery.dense))
+        route, agent = scenery.route, type(scenery.agent).__name__
         rig = {camera.id: asdict(camera) for camera in self._cameras}
-        meta = RouteMeta(route.town, route.id, scenery.seed, dict(route.weather), rig, scenery.ego.type_id)
+        meta = RouteMeta(route.town, route.id, scenery.seed, dict(route.weather), rig, scenery.ego.type_id, agent)
         self._writer = RouteWriter(self._root / self._name, meta)
 
     def tick(self, facts: TickFacts) -> None:
         """Write one tick, and images and plan where cameras fired."""
-        scene, decision = self._pilot.scene, self._pilot.decision
-        number = self._writer.tick(self._state(facts, scene, decision))
+        plan = plan_of(self._scenery.agent)
+        number = self._writer.tick(self._state(facts, plan))
         fired = [camera for camera in self._cameras if CAMERA_PREFIX + camera.id in facts.input_data]
         for camera in fired:
             self._writer.image(camera.id, number, rgb_from_bgra(facts.input_data[CAMERA_PREFIX + camera.id][1]))
-        if fired:
-            self._writer.plan(number, decision.poses)
+        if fired and plan is not None and plan.observed_at_s == facts.moment.time_s:
+            self._writer.plan(number, plan.poses)
 
     def end(self, record: Record | None) -> None:
         """Close the log; throw it away when the episode broke off."""
@@ -116,27 +124,29 @@ class Recorder(Watcher):
             "score_composed": record.scores.composed,
         }
         self.folder = self._writer.close(outcome)
-        if self.reason:
+        if self.reason and self._sort_out:
             self.folder = _move(self.folder, self._root / "failed" / self._name)
 
-    def _state(self, facts: TickFacts, scene: Scene, decision: ExpertDecision) -> Tick:
-        speed = forward_speed(self._ego)
-        x, y, yaw = (float(v) for v in scene.pose)
-        control = facts.control
+    def _state(self, facts: TickFacts, plan: Plan | None) -> Tick:
+        ego, moment, control = self._scenery.ego, facts.moment, facts.control
+        speed = forward_speed(ego)
+        pose = geometry.compose(np.array([*moment.position[:2], moment.yaw]), self._ahead)
+        self._progress.update(pose)
+        wanted = 0.0 if plan is None else float(np.linalg.norm(plan.poses[1, :2] - plan.poses[0, :2])) / STEP_S
         return Tick(
-            time_s=facts.moment.time_s,
-            x=x,
-            y=y,
-            z=float(facts.moment.position[2]),
-            yaw=yaw,
+            time_s=moment.time_s,
+            x=float(pose[0]),
+            y=float(pose[1]),
+            z=float(moment.position[2]),
+            yaw=float(pose[2]),
             speed=speed,
-            acceleration=self._derivative.update(facts.moment.time_s, speed),
-            yaw_rate=-float(np.radians(self._ego.get_angular_velocity().z)),
+            acceleration=self._derivative.update(moment.time_s, speed),
+            yaw_rate=-float(np.radians(ego.get_angular_velocity().z)),
             steer=control.steer,
             throttle=control.throttle,
             brake=control.brake,
-            command=int(self._pilot.expert.progress.command()),
-            target_speed=decision.target_speed,
+            command=int(self._progress.command()),
+            target_speed=wanted,
             perturbed=facts.disturbed,
         )
 

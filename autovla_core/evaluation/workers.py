@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from autovla_core.errors import AutoVLAError, SimulatorError
 
 Work = Callable[[object, Iterable, Callable[[object], None]], None]
+PATIENCE_S = 10.0  # for a worker to stop its simulator
 _PR_SET_PDEATHSIG = 1
 
 
@@ -39,12 +40,14 @@ def run_jobs(
         for process in processes:
             process.start()
         _gather(processes, answers, on_answer)
+        for process in processes:
+            process.join(PATIENCE_S)
     finally:
         tasks.cancel_join_thread()
         for process in processes:
             if process.is_alive():
                 process.terminate()
-            process.join(10.0)
+            process.join(PATIENCE_S)
 
 
 def _gather(processes: list, answers: multiprocessing.Queue, on_answer: Callable[[object], None]) -> None:

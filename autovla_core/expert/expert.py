@@ -30,6 +30,7 @@ class ExpertConfig:
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     top_speed: float = 20.0  # m/s
     yield_memory_s: float = 0.5  # how long a conflict counts after it was last seen
+    replan_s: float = 0.14  # age at which a plan is replaced: every third tick
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class ExpertDecision:
     """One tick of the expert."""
 
     control: Control
-    plan: Plan  # a rollout of itself, from the pose of this tick
+    plan: Plan  # a rollout of itself, from the pose at its ``observed_at_s``
     target_speed: float  # m/s after 1 s of the plan
     reason: Reason
 
@@ -54,6 +55,13 @@ class ExpertDecision:
     def poses(self) -> np.ndarray:
         """The plan's poses (10, 3), ego frame."""
         return self.plan.poses
+
+
+@dataclass(frozen=True)
+class _Intent:
+    plan: Plan
+    target_speed: float
+    reason: Reason
 
 
 class Expert:
@@ -78,19 +86,28 @@ class Expert:
         self._last: tuple[float, float] | None = None  # time, yaw
         self._yaw_rate = 0.0
         self._steer = 0.0
+        self._intent: _Intent | None = None
 
     def step(self, scene: Scene) -> ExpertDecision:
-        """Decide for one tick."""
-        s = self.progress.update(scene.pose)
+        """Decide for one tick: follow the newest plan, make a new one when it is ``replan_s`` old."""
+        self.progress.update(scene.pose)
         self._watch_turning(scene)
+        if self._intent is None or scene.time_s - self._intent.plan.observed_at_s >= self.config.replan_s:
+            self.think(scene)
+        intent = self._intent
+        control = self._tracker.step(intent.plan, scene.time_s, scene.speed, self._yaw_rate)
+        self._steer = control.steer
+        return ExpertDecision(control, intent.plan, intent.target_speed, intent.reason)
+
+    def think(self, scene: Scene) -> np.ndarray:
+        """Plan anew from the pose of ``scene``, whose tick has been stepped; return the poses (10, 3), ego frame."""
+        s = self.progress.s
         rollout, cruise = self._roll_out(scene, s)
         poses = geometry.relative(scene.pose, rollout.poses[_PLAN_INDEX])
         poses[np.abs(poses) < 1e-9] = 0.0
         plan = Plan(poses=poses, observed_at_s=scene.time_s, ready_at_s=scene.time_s)
-        control = self._tracker.step(plan, scene.time_s, scene.speed, self._yaw_rate)
-        self._steer = control.steer
-        reason = self._reason(rollout, cruise, s + scene.length / 2)
-        return ExpertDecision(control, plan, float(rollout.speed[10]), reason)
+        self._intent = _Intent(plan, float(rollout.speed[10]), self._reason(rollout, cruise, s + scene.length / 2))
+        return poses
 
     def _watch_turning(self, scene: Scene) -> None:
         if self._last is not None and scene.time_s > self._last[0]:
@@ -102,13 +119,17 @@ class Expert:
         speed = self.config.speed
         half_length = scene.length / 2
         rates = self._turning.update(scene.actors, scene.time_s)
-        near = hazards.nearby(scene.actors, rates, self.path, s, scene.width / 2)
+        half_corridor = scene.width / 2 + hazards.CORRIDOR_MARGIN_M
+        near = hazards.nearby(scene.actors, rates, self.path, s, half_corridor)
         constraints = [*hazards.leaders(near, s), *self._rules.stops(scene, s + half_length)]
         constraints.append(Stop(self.path.length + 15.0, 0, "end"))
         start = self._start(scene, s, half_length)
         cruise = speed.limit_share * scene.speed_limit
         rollout = drive(self.path, start, constraints, cruise, speed)
-        found = hazards.conflicts(near, rollout, half_length, scene.width, self._rules.protected(s), speed)
+        line = self._rules.green_line(s)
+        approach = None if line is None else self.path.yaw[self.path.at(line)[0]]
+        found = hazards.conflicts(near, rollout, half_length, scene.width, approach, speed)
+        found += hazards.gaps(near, self.path, rollout, half_length)
         yields = self._remembered(found, scene.time_s)
         if yields:
             rollout = drive(self.path, start, [*constraints, *yields], cruise, speed)

@@ -19,9 +19,10 @@ CORRIDOR_MARGIN_M = 0.3
 _SAMPLE = 2  # rollout steps between forecast boxes: 0.2 s
 _HORIZON_STEPS = 44
 _TURN_S = 2.0
+_ZONE_M = 9.0  # ahead of a car that waits to turn left: where it crosses the oncoming lane
 _SHIFT = 2  # boxes overlap when the ego is there within 0.4 s of the other
 _MARGIN_M = (0.8, 0.5)  # added to the ego's length and width
-_GAP_M = 1.0  # m kept to a way that will be crossed
+_GAP_M = 2.0  # m kept to a way that will be crossed
 _PROTECTED_S = 1.6  # s: with the right of way, cross traffic counts only when it can hardly stop any more
 
 
@@ -58,9 +59,9 @@ class TurnWatch:
 
 
 def nearby(
-    actors: Sequence[Actor], yaw_rates: Mapping[int, float], path: DrivePath, s: float, half_width: float
+    actors: Sequence[Actor], yaw_rates: Mapping[int, float], path: DrivePath, s: float, half_corridor: float
 ) -> list[Nearby]:
-    """Place the actors within ``RANGE_M`` along the path ahead of ``s``."""
+    """Place the actors within ``RANGE_M`` along the path ahead of ``s``; ``half_corridor`` in m."""
     if not actors:
         return []
     first = max(int(s / SPACING_M) - 20, 0)
@@ -73,21 +74,21 @@ def nearby(
     out = []
     for actor, index, gap in zip(actors, nearest, distance):
         if gap < RANGE_M:
-            placed = _placed(actor, path, window, first, int(index), float(gap), half_width)
+            placed = _placed(actor, path, window, first, int(index), float(gap), half_corridor)
             out.append(replace(placed, yaw_rate=yaw_rates.get(actor.id, 0.0)))
     return out
 
 
 def _placed(
-    actor: Actor, path: DrivePath, window: np.ndarray, first: int, index: int, gap: float, half_width: float
+    actor: Actor, path: DrivePath, window: np.ndarray, first: int, index: int, gap: float, half_corridor: float
 ) -> Nearby:
     at = first + index
     yaw = path.yaw[at]
     dx, dy = actor.pose[0] - path.x[at], actor.pose[1] - path.y[at]
     beyond, offset = dx * math.cos(yaw) + dy * math.sin(yaw), -dx * math.sin(yaw) + dy * math.cos(yaw)
     rear = None
-    if gap < 0.5 * math.hypot(actor.length, actor.width) + half_width + CORRIDOR_MARGIN_M + SPACING_M:
-        rear = _rear_in_corridor(actor, path, window, first, half_width + CORRIDOR_MARGIN_M)
+    if gap < 0.5 * math.hypot(actor.length, actor.width) + half_corridor + SPACING_M:
+        rear = _rear_in_corridor(actor, path, window, first, half_corridor)
     turned = float(geometry.wrap_angle(actor.pose[2] - yaw))
     return Nearby(actor, at * SPACING_M + beyond, offset, beyond, turned, rear)
 
@@ -125,7 +126,7 @@ def conflicts(
     rollout: Rollout,
     half_length: float,
     width: float,
-    protected: bool,
+    approach: float | None,
     config: SpeedConfig,
 ) -> list[Stop]:
     """Stops before the ways of moving actors that the rollout would meet.
@@ -134,7 +135,8 @@ def conflicts(
         near: the actors placed along the path.
         rollout: the ego's intended drive without these stops.
         half_length: m, the ego's; ``width`` likewise.
-        protected: cross traffic has to wait (the ego's light is green).
+        approach: rad, the ego's heading at the line of a junction that it crosses on green, where cross
+            traffic has to wait; None where nobody has to.
     """
     crossing = [n for n in near if _may_cross(n, rollout, half_length)]
     if not crossing:
@@ -145,10 +147,37 @@ def conflicts(
     for n in crossing:
         other = _forecast(n.actor, n.yaw_rate, index * 0.1)
         hits = footprints.overlap(ego[:, None], other[None])
-        stop = _yield(n, hits, rollout, index, half_length, protected, config)
+        stop = _yield(n, hits, rollout, index, half_length, approach, config)
         if stop is not None:
             stops.append(stop)
     return stops
+
+
+def gaps(near: Sequence[Nearby], path: DrivePath, rollout: Rollout, half_length: float) -> list[Stop]:
+    """Reasons not to start a left turn yet: somebody heads for the place that the ego would cross too soon.
+
+    Forecasts keep a heading, and an oncoming car on a bending road would be seen too late by them.
+    """
+    s = float(rollout.s[0])
+    here, there = path.at(s)[0], path.at(s + _ZONE_M + 6.0)[0]
+    if rollout.speed[0] > 1.0 or path.yaw[there] - path.yaw[here] < 0.5:
+        return []
+    zone = path.points[path.at(s + _ZONE_M)[0]]
+    through = np.flatnonzero(rollout.s > s + _ZONE_M + half_length)
+    clear_s = (0.1 * through[0] if len(through) else 5.0) + 1.0
+    return [
+        Stop(s + half_length, n.actor.id, "conflict")
+        for n in near
+        if n.rear_s is None and _heads_for(n.actor, zone, rollout.poses[0, 2], clear_s)
+    ]
+
+
+def _heads_for(actor: Actor, zone: np.ndarray, ego_yaw: float, within_s: float) -> bool:
+    if actor.speed < 2.0 or abs(geometry.wrap_angle(actor.pose[2] - ego_yaw)) < 1.0:
+        return False
+    dx, dy = zone - actor.pose[:2]
+    bearing = abs(geometry.wrap_angle(math.atan2(dy, dx) - actor.pose[2]))
+    return bearing < 0.6 and math.hypot(dx, dy) / actor.speed < within_s
 
 
 def _may_cross(n: Nearby, rollout: Rollout, half_length: float) -> bool:
@@ -185,7 +214,7 @@ def _yield(
     rollout: Rollout,
     index: np.ndarray,
     half_length: float,
-    protected: bool,
+    approach: float | None,
     config: SpeedConfig,
 ) -> Stop | None:
     """Read the overlaps (ego time, other's time) into a stop, or None when the ways do not meet in time."""
@@ -194,9 +223,10 @@ def _yield(
     if not together.any():
         return None
     arrival = float(index[other_at[together].min()] * 0.1)
-    crosses = math.pi / 4 < abs(n.turned) < 3 * math.pi / 4
-    if protected and crosses and arrival > _PROTECTED_S:
-        return None
+    if approach is not None and arrival > _PROTECTED_S:
+        turned = abs(geometry.wrap_angle(n.actor.pose[2] - approach))
+        if math.pi / 4 < turned < 3 * math.pi / 4:
+            return None
     entry = int(ego_at.min())
     speed = float(rollout.speed[0])
     if entry == 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from autovla_core.contracts import LightState, Scene, StopLine
 from autovla_core.expert.speed import SpeedConfig, Stop, needed_deceleration
 
@@ -26,7 +28,7 @@ class Rules:
         self._going: set[int] = set()  # lights that turned yellow too late to stop
         self._waited: dict[int, float] = {}  # s stood at a sign
         self._last_time: float | None = None
-        self._protected_until = -1.0  # m along the route
+        self._green_line_s = -math.inf  # m along the route: the last line met on green
 
     def stops(self, scene: Scene, front_s: float) -> list[Stop]:
         """The stops that lines ahead ask for; ``front_s`` is the front bumper along the route (m)."""
@@ -41,15 +43,15 @@ class Rules:
                 out.append(stop)
         return out
 
-    def protected(self, s: float) -> bool:
-        """Whether the ego enters or crosses a junction on green."""
-        return s < self._protected_until
+    def green_line(self, s: float) -> float | None:
+        """The line (m along the route) of the junction that the ego enters or crosses on green; None elsewhere."""
+        return self._green_line_s if s < self._green_line_s + _RIGHT_OF_WAY_M else None
 
     def _light(self, line: StopLine, scene: Scene, front_s: float) -> Stop | None:
         if line.state in (LightState.GREEN, LightState.OFF):
             self._going.discard(line.id)
             if line.state is LightState.GREEN and line.route_s - front_s < 30.0:
-                self._protected_until = line.route_s + _RIGHT_OF_WAY_M
+                self._green_line_s = line.route_s
             return None
         if line.id in self._going:
             return None
@@ -57,7 +59,7 @@ class Rules:
         if needed_deceleration(scene.speed, line.route_s - self.config.line_gap - front_s) > limit:
             self._going.add(line.id)
             return None
-        self._protected_until = -1.0
+        self._green_line_s = -math.inf
         return Stop(line.route_s - self.config.line_gap, line.id, "light")
 
     def _sign(self, line: StopLine, scene: Scene, front_s: float, dt: float) -> Stop | None:
@@ -67,5 +69,5 @@ class Rules:
             self._waited[line.id] = waited
         if waited >= SIGN_WAIT_S:
             return None
-        self._protected_until = -1.0
+        self._green_line_s = -math.inf
         return Stop(line.route_s - self.config.line_gap, line.id, "stop_sign")

@@ -15,10 +15,12 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from autovla_core.errors import AutoVLAError
 from autovla_core.minicarla.handlers.episode import VERSION
+from autovla_core.minicarla.sensors import warm
+from autovla_core.minicarla.sensors.renderer import Renderer
 from autovla_core.minicarla.server import Server, listen
 from autovla_core.minicarla.simulation import Simulation, Traffic
 from autovla_core.minicarla.world.town import TOWNS, Town
@@ -126,17 +128,28 @@ def _server(options: argparse.Namespace) -> Server:
     traffic = Traffic(options.traffic, options.seed)
     make = functools.partial(_renderer, threads=options.threads)
     simulation = Simulation(options.town, stream.getsockname()[1], make, time.time, traffic)
+    _warm_up(simulation.world.town, make)
     sys.stdout.write(f"minicarla {VERSION} listening on {options.host}:{port} (town {options.town})\n")
     sys.stdout.flush()
     return Server(simulation, rpc, stream)
 
 
-@functools.lru_cache(maxsize=1)
-def _renderer(town: Town, threads: int) -> object:
-    """The renderer of a town, kept over reloads; its compiled code is only fetched when a camera needs it."""
-    from autovla_core.minicarla.sensors.renderer import Renderer
+def _warm_up(town: Town, make: Callable[[Town], Renderer]) -> None:
+    """Compile what the first tick needs; the cameras only if that would take the first picture a minute."""
+    first_start = not warm.cameras_are_compiled()
+    if first_start:
+        logger.warning("first start on this machine: compiling, about a minute")
+    warm.warm_world(town)
+    if first_start:
+        make(town)
 
-    return Renderer(town.mesh, threads)
+
+@functools.lru_cache(maxsize=1)
+def _renderer(town: Town, threads: int) -> Renderer:
+    """The renderer of a town, kept over reloads."""
+    renderer = Renderer(town.mesh, threads)
+    warm.warm_cameras(renderer)
+    return renderer
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from autovla_core.errors import AutoVLAError
 from autovla_core.minicarla.handlers import actors, batch, episode, lights, movers, scene
@@ -230,7 +230,7 @@ def _failure(method: Method, text: str) -> list:
 def _answer_absent(call: Call) -> bytes | None:
     known = call.name in ABSENT or call.name in ABSENT_VOID
     text = f"{call.name} is not in minicarla"
-    logger.warning(text if known else f"a client called {call.name!r}, which is not in CARLA 0.9.16 as we know it")
+    _warn_once(text if known else f"a client called {call.name!r}, which CARLA 0.9.16 does not have")
     if call.message_id is None:
         return None
     if call.asynchronous:
@@ -238,3 +238,9 @@ def _answer_absent(call: Call) -> bytes | None:
     if not known:
         return rpc.transport_error(call.message_id, f"no function {call.name!r}")
     return rpc.reply(call.message_id, rpc.void_failure(text) if call.name in ABSENT_VOID else rpc.failure(text))
+
+
+@cache
+def _warn_once(text: str) -> None:
+    """Some scripts repeat a call every tick."""
+    logger.warning(text)

@@ -52,16 +52,21 @@ class AutoVLA:
         self._clock = clock
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str = "cpu", blind: bool = False) -> AutoVLA:
+    def from_pretrained(
+        cls, folder: str | Path, device: str = "cpu", blind: bool = False, threads: int | None = None
+    ) -> AutoVLA:
         """Load a model folder; float32 on the CPU, bfloat16 on a GPU.
 
         Args:
             folder: written by ``checkpoint.save``; the tiny model or a 3B one.
             blind: show the model black images, whatever the cameras see: the control of an evaluation.
+            threads: set torch's CPU threads of this whole process; the tiny model is fastest with 1 beside a simulator.
 
         Raises:
             CheckpointError: a file is missing, or the folder's hashes do not fit each other or this code.
         """
+        if threads is not None:
+            torch.set_num_threads(threads)
         record = checkpoint.read_record(folder)
         codebook = checkpoint.read_codebook(folder, record)
         dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16

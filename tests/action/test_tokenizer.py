@@ -36,8 +36,8 @@ def test_standing_still_is_exact_and_does_not_drift(book: Codebook) -> None:
 def test_errors_do_not_add_up_because_each_token_starts_where_the_last_one_ended(book: Codebook) -> None:
     plans = straight_plans(np.linspace(0.5, 13.5, 60))
     error = np.abs(tokenizer.decode(book, tokenizer.encode(book, plans)) - plans)[..., 0]
-    assert error.max() < 0.1
-    assert error[:, -1].mean() < 2.0 * error[:, 0].mean() + 0.01
+    assert error.max() < 0.15
+    assert error[:, -1].mean() < 0.03
 
 
 def test_decoded_plans_encode_to_a_plan_at_the_same_place(book: Codebook) -> None:

@@ -2,7 +2,7 @@
 
 In a process of its own because the wheel's Traffic Manager may hang or abort its process.
 
-    python traffic_manager_drive.py PORT TRAFFIC_MANAGER_PORT drive|reload
+    python traffic_manager_drive.py PORT TRAFFIC_MANAGER_PORT
 """
 
 from __future__ import annotations
@@ -42,19 +42,15 @@ def drive(client: carla.Client, traffic_manager_port: int) -> dict:
     return {"travelled": travelled, "off_lane": off_lane, "throttle": throttle}
 
 
-def reload(client: carla.Client, traffic_manager_port: int) -> dict:
-    """Drive, and reload the town five times with the Traffic Manager alive."""
-    drive(client, traffic_manager_port)
-    episodes = [client.reload_world(False).id for _ in range(5)]
-    return {"episodes": len(set(episodes)), **drive(client, traffic_manager_port)}
-
-
 def main() -> None:
+    """Drive, reload the town five times with the Traffic Manager alive, and drive again."""
     client = carla.Client("127.0.0.1", int(sys.argv[1]))
     client.set_timeout(20.0)
-    traffic_manager_port, what = int(sys.argv[2]), {"drive": drive, "reload": reload}[sys.argv[3]]
-    sys.stdout.write(json.dumps(what(client, traffic_manager_port)) + "\n")
-    sys.stdout.flush()
+    port = int(sys.argv[2])
+    before = drive(client, port)
+    episodes = [client.reload_world(False).id for _ in range(5)]
+    result = {"before": before, "episodes": len(set(episodes)), "after": drive(client, port)}
+    sys.stdout.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

@@ -172,3 +172,11 @@ def test_the_recipe_file_is_valid_and_needs_exactly_one_length() -> None:
     assert config.load(SftConfig, file).model.size == "n1"
     with pytest.raises(ConfigError, match="exactly one"):
         LoopConfig()
+
+
+def test_the_command_line_changes_only_what_it_names(recipe: SftConfig) -> None:
+    assert sft.override(recipe, {"out": None, "minutes": None, "config": Path("x.yaml")}) == recipe
+    changed = sft.override(recipe, {"minutes": 3.0, "init": Path("m"), "routes": [Path("a"), Path("b")]})
+    assert (changed.loop.minutes, changed.loop.steps) == (3.0, None)
+    assert changed.model.init == Path("m") and changed.data.routes == (Path("a"), Path("b"))
+    assert changed.augment == recipe.augment

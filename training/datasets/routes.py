@@ -145,6 +145,8 @@ class _Route:
         missing = {camera.id for camera in cameras} - set(log.cameras)
         if missing:
             raise LogError(f"{folder}: no camera {sorted(missing)}; the rig holds {list(log.cameras)}")
+        if not len(log.plans["tick"]):
+            raise LogError(f"{folder}: the log holds no plans")
         images = [_image_array(log, camera, cache) for camera in cameras]
         return cls(images, _samples(log, cameras, _tokens(log, codebook, cache)))
 

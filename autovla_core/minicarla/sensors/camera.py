@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 
 from autovla_core.minicarla.world.actor import Actor
-from autovla_core.minicarla.world.weather import Weather
 from autovla_core.minicarla.world.world import World
 
 PREFIX = "sensor.camera."
@@ -20,8 +19,6 @@ _IMAGE = struct.Struct("<IIf")
 
 class Renderer(Protocol):
     """What a camera needs of ``sensors.renderer.Renderer``."""
-
-    def set_weather(self, weather: Weather) -> None: ...
 
     def update(self, world: World) -> None: ...
 
@@ -36,7 +33,6 @@ class Cameras:
     def __init__(self, make_renderer: Callable[[], Renderer]) -> None:
         self._make_renderer = make_renderer
         self._renderer: Renderer | None = None
-        self._weather: Weather | None = None
         self._ready_frame = -1
 
     def prepare(self) -> None:
@@ -55,9 +51,6 @@ class Cameras:
     def _renderer_at(self, world: World) -> Renderer:
         """The renderer, showing the present tick."""
         self.prepare()
-        if self._weather != world.weather:
-            self._weather = world.weather
-            self._renderer.set_weather(world.weather)
         if self._ready_frame != world.frame:
             self._ready_frame = world.frame
             self._renderer.update(world)

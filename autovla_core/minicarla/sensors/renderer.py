@@ -72,7 +72,7 @@ class Renderer:
     def update(self, world: World) -> None:
         """Take over a tick's weather, actors and lights; once per tick, before the cameras."""
         self.set_weather(world.weather)
-        self.show(self._cast.instances(world), world.frame)
+        self.show(self._cast.instances(world), world.frame - world.first_frame)
 
     def show(self, instances: Sequence[Instance], frame: int = 0) -> None:
         """Replace everything that moves; ``frame`` seeds the falling rain."""

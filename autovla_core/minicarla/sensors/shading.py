@@ -128,25 +128,29 @@ def _sky_mirrored(light, x, y, z):
 
 @inlined
 def _sunlit(shadow, x, y, z, slant):
-    """Share of the sun's light that arrives, 0..1: four neighbouring texels, bilinear."""
+    """Share of the sun's light that arrives, 0..1: a square of two texels' side, weighed by area."""
     m = shadow.texel_from_world
-    u = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3] - 0.5
-    v = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3] - 0.5
+    u = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
+    v = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
     size = shadow.heights.shape[0]
-    if not (u >= 0.0 and v >= 0.0 and u < size - 1.0 and v < size - 1.0):
+    if not (u >= 1.0 and v >= 1.0 and u < size - 1.0 and v < size - 1.0):
         return 1.0
     ui, vi = int(u), int(v)
-    i, j = np.uintp(ui), np.uintp(vi)
-    k, n = i + np.uintp(1), j + np.uintp(1)
-    own = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3] + shadow.steps_per_m * (SHADOW_BIAS_M + 0.3 * slant)
-    h = shadow.heights
-    a = 1.0 if h[j, i] < own else 0.0
-    b = 1.0 if h[j, k] < own else 0.0
-    c = 1.0 if h[n, i] < own else 0.0
-    d = 1.0 if h[n, k] < own else 0.0
     u, v = u - ui, v - vi
-    low, high = a + (b - a) * u, c + (d - c) * u
-    return low + (high - low) * v
+    own = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3] + shadow.steps_per_m * (SHADOW_BIAS_M + 0.3 * slant)
+    total = 0.0
+    for dv in range(3):
+        j = np.uintp(vi - 1 + dv)
+        row = 0.0
+        i = np.uintp(ui - 1)
+        if shadow.heights[j, i] < own:
+            row += 1.0 - u
+        if shadow.heights[j, i + np.uintp(1)] < own:
+            row += 1.0
+        if shadow.heights[j, i + np.uintp(2)] < own:
+            row += u
+        total += row * ((1.0 - v) if dv == 0 else (1.0 if dv == 1 else v))
+    return 0.25 * total
 
 
 @inlined
@@ -254,7 +258,7 @@ def _material(material, noise, light, x, y, z, nx, ny, nz, r, g, b, tints, insta
         fine = density * 0.08
         if fine > 0.12:
             q += 0.5 * (_noise(noise, x * 7.0, y * 7.0) - 0.5) * min(1.0, fine)
-        return r * q * (0.85 + 0.35 * broad), g * q, b * q * 0.95, 0.0, 0.0, 0.0, 0.0
+        return r * q * (0.88 + 0.38 * broad), g * q * 0.86, b * q * 0.95, 0.0, 0.0, 0.0, 0.0
     if material == FACADE:
         r, g, b, mirror, glow = _facade(noise, x, y, z, nx, ny, nz, light.night, r, g, b, density)
         return r, g, b, mirror, 0.9 * (mirror > 0.0), 0.0, glow
@@ -267,14 +271,17 @@ def _material(material, noise, light, x, y, z, nx, ny, nz, r, g, b, tints, insta
         q *= 1.0 - 0.3 * light.wet
         return r * q, g * q, b * q, 0.04 * light.wet, 0.45 * light.wet, 0.0, 0.0
     if material == LEAF:
-        q = 0.55 + 0.9 * _noise(noise, (x + z) * 3.1, (y - z * 0.7) * 3.1)
+        q = 0.62 + 0.76 * _noise(noise, (x + z) * 3.1, (y - z * 0.7) * 3.1)
+        fine = density * 0.05
+        if fine > 0.3:
+            q += 0.9 * (_noise(noise, (x - y) * 9.0 + z * 2.0, z * 11.0 + y * 5.0) - 0.5) * min(1.0, fine - 0.3)
         return r * q, g * q, b * q, 0.0, 0.0, 0.0, 0.0
     if material == PAINT:
         if instance >= 0:
             r, g, b = r * tints[instance, 0], g * tints[instance, 1], b * tints[instance, 2]
         return r, g, b, 0.05, 0.75, 0.7, 0.0
     if material == GLASS:
-        return r, g, b, 0.22, 0.9, 1.0, 0.0
+        return r, g, b, 0.14, 0.9, 1.0, 0.0
     if material == EMISSIVE:
         return r, g, b, 0.0, 0.0, 0.0, 1.0
     return r, g, b, 0.0, 0.0, 0.0, 0.0

@@ -48,8 +48,8 @@ def light_of(weather: Weather) -> Light:
     sun_color *= (0.25 + 0.75 * _smooth(-2.0, 14.0, altitude)) * (1.0 - night)
     sky_color = np.array([0.50 + 0.10 * warm, 0.62, 0.82 - 0.10 * warm]) * (1.0 - 0.35 * warm)
     sky_color += veil * np.array([0.28, 0.20, 0.06]) * (1.0 - 0.5 * warm)
-    horizon = np.array([0.66 + 0.30 * warm, 0.76 - 0.12 * warm, 0.90 - 0.38 * warm])
-    zenith = np.array([0.13, 0.27, 0.62]) * (1.0 - 0.45 * warm)
+    horizon = np.array([0.56 + 0.40 * warm, 0.71 - 0.09 * warm, 0.92 - 0.42 * warm])
+    zenith = np.array([0.09, 0.22, 0.60]) * (1.0 - 0.45 * warm)
     grey = 0.60 - 0.12 * clouds * (weather.precipitation > 0)
     horizon += veil * (grey + 0.04 - horizon) * 0.85
     zenith += veil * (grey - 0.16 - zenith) * 0.9

@@ -17,6 +17,7 @@ from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, box, from_qua
 
 HEAD, TAIL, REVERSE, LEFT, RIGHT = range(FIRST_LAMP, FIRST_LAMP + 5)  # lamp materials
 LAMPS = 5
+WHEEL_WIDTH_M = 0.24
 
 WHITE = (1.0, 1.0, 1.0)  # takes the tint as it is
 DARK = (0.018, 0.018, 0.02)
@@ -160,16 +161,17 @@ def vehicle_mesh(type_id: str, base_type: str, extent: Sequence[float], wheel_ba
     if base_type in ("motorcycle", "bicycle"):
         return _two_wheeler(extent, wheel_base, base_type == "motorcycle")
     shape = SHAPES_BY_NAME.get(type_id.removeprefix("vehicle."), SHAPES_BY_TYPE[base_type])
-    parts = [_hull(shape, extent), *_cabin(shape, extent), *_lamps(shape, extent), _shade(extent)]
+    body = (extent[0] * 0.99, extent[1] * 0.965, extent[2])  # wheels stand out a little
+    parts = [_hull(shape, body), *_cabin(shape, body), *_lamps(shape, body), _shade(extent)]
     if base_type == "truck" and shape is CAB:
-        parts.append(_cargo(extent))
+        parts.append(_cargo(body))
     radius = min(shape.wheel * 2 * extent[2], 0.52)
-    track = extent[1] - 0.12
     for x in (wheel_base / 2, -wheel_base / 2):
         for side in (1.0, -1.0):
-            parts += [_wheel(x, side * track, radius, 0.24, side), _arch(x, side * (extent[1] + 0.003), radius, side)]
+            parts.append(_wheel(x, side * (extent[1] * 0.988 - WHEEL_WIDTH_M / 2), radius, WHEEL_WIDTH_M, side))
+            parts.append(_arch(x, side * (body[1] + 0.004), radius, side))
     if base_type in ("car", "van"):
-        parts += [_mirror(shape, extent, side) for side in (1.0, -1.0)]
+        parts += [_mirror(shape, body, side) for side in (1.0, -1.0)]
     return join(parts)
 
 
@@ -258,8 +260,8 @@ def _cabin(shape: BodyShape, extent: Sequence[float]) -> list[Mesh]:
     crown[2] = height
     screen = np.array([front[1], front[0], roof_front[0], roof_front[1]])
     back = np.array([rear[0], rear[1], roof_rear[1], roof_rear[0]])
-    left = np.array([rear[0], roof_rear[0], roof_front[0], front[0]])[::-1]
-    right = np.array([rear[1], roof_rear[1], roof_front[1], front[1]])
+    left = np.array([rear[0], roof_rear[0], roof_front[0], front[0]])
+    right = np.array([rear[1], roof_rear[1], roof_front[1], front[1]])[::-1]
     ring = [roof_front[0], roof_rear[0], roof_rear[1], roof_front[1]]
     roof = np.array([(crown, ring[i], ring[(i + 1) % 4]) for i in range(4)], np.float32)
     paint = join([_quads([screen, back, left, right], WHITE, Material.PAINT), _triangles(roof, Material.PAINT)])

@@ -71,7 +71,7 @@ class Fleet:
         if count:
             self.inputs[:] = [_input(v) for v in self.vehicles]
             np.clip(self.inputs, INPUT_LOW, INPUT_HIGH, out=self.inputs)
-            vehicle.advance(self.states, self.inputs, self.rows, gravity, dt)
+        vehicle.advance(self.states, self.inputs, self.rows, gravity, dt)
         for i, member in enumerate(self.walkers, start=count):
             if member.simulate_physics:
                 ground = self.town.height(float(member.location[0]), float(member.location[1]))
@@ -80,9 +80,8 @@ class Fleet:
         self._place_bodies()
         contacts = self._collide(dt)
         ground = self.town.ground
-        if count:
-            vehicle.settle(self.states, self.inputs, self.rows, ground.heights, ground.origin, CELL_M, gravity, dt)
-            self._write_back(dt)
+        vehicle.settle(self.states, self.inputs, self.rows, ground.heights, ground.origin, CELL_M, gravity, dt)
+        self._write_back(dt)
         return contacts
 
     def body_of(self, actor: Actor, location: np.ndarray, yaw_deg: float) -> np.ndarray:

@@ -7,6 +7,7 @@ braking curve point by point, a curvature of about 0.278 x steer at town speed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,6 +129,6 @@ def parameters(
     return row
 
 
-def _mean(values) -> float:
+def _mean(values: Iterable[float]) -> float:
     values = list(values)
     return float(sum(values) / len(values)) if values else 0.0

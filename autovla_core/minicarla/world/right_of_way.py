@@ -14,7 +14,7 @@ INSIDE_M = 2.0  # beyond its line a car is in the junction and had better leave 
 CAN_STOP = 3.0  # m/s2: a yellow light is obeyed if this braking suffices
 CROSSING_S = 3.0  # a car with priority that needs longer to its line does not count
 CLEARS_AFTER_S = 3.0
-IMPATIENT_AFTER_S = 12.0  # without a red light; then priority and a full exit no longer hold a driver back
+IMPATIENT_AFTER_S = 12.0  # without a red light; then others wait, whatever their priority
 EXIT_ROOM_M = 8.0
 EXIT_SPEED = 1.5  # m/s: whoever drives faster makes room
 
@@ -52,6 +52,7 @@ class RightOfWay:
     lights: Mapping[str, TrafficLight]  # by OpenDRIVE signal id
     stop_signs: frozenset[str]  # ids of signs that ask for a full stop, not only to yield
     holders: dict[int, set[int]] = field(default_factory=dict)  # junction lane -> drivers under way
+    claims: dict[int, set[int]] = field(default_factory=dict)  # impatient driver -> lanes that it needs empty
 
     def release(self, driver: int, crossing: Crossing) -> None:
         """Give a crossing's lanes back."""
@@ -61,6 +62,7 @@ class RightOfWay:
 
     def release_all(self, driver: int) -> None:
         """Forget a driver."""
+        self.claims.pop(driver, None)
         for waiting in self.holders.values():
             waiting.discard(driver)
 
@@ -76,6 +78,7 @@ class RightOfWay:
             return True
         near = to_line < NEAR_LINE_M and me.speed < 0.2
         crossing.stopped_s = crossing.stopped_s + dt if near else crossing.stopped_s
+        self.claims.pop(me.id, None)
         if must_stop:
             return False
         crossing.waited_s += dt if near else 0.0
@@ -86,6 +89,7 @@ class RightOfWay:
 
     def _grant(self, driver: int, crossing: Crossing) -> None:
         crossing.granted = True
+        self.claims.pop(driver, None)
         for lane in crossing.lanes:
             self.holders.setdefault(lane, set()).add(driver)
 
@@ -102,11 +106,16 @@ class RightOfWay:
 
     def _is_free(self, me: Car, crossing: Crossing, others: Sequence[Car]) -> bool:
         conflicts = {c for lane in crossing.lanes for c in self.lanes[lane].conflicts} - set(crossing.lanes)
+        impatient = crossing.waited_s > IMPATIENT_AFTER_S
+        if impatient:
+            self.claims[me.id] = conflicts
+        elif any(claim & set(crossing.lanes) for claim in self.claims.values()):
+            return False
         if any(self.holders.get(lane, set()) - {me.id} for lane in conflicts):
             return False
         if any(car.lane in conflicts and car.id != me.id for car in others):
             return False
-        if crossing.waited_s > IMPATIENT_AFTER_S:
+        if impatient:
             return True
         return self._exit_has_room(me, crossing, others) and not self._must_yield(me, crossing, conflicts, others)
 

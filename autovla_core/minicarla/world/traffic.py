@@ -22,6 +22,7 @@ SLOWEST, FASTEST = 0.70, 0.85  # of the speed limit
 LOST_M = 3.0  # off the path: look for a lane again
 LINE_MARGIN_M = 0.5  # stop this far before the end of the approach lane
 LOOK_AT_JUNCTION_M, LOOK_AT_JUNCTION_S = 12.0, 3.0
+LOOK_UP_EVERY_M = 0.5
 BRAKE_LIGHT, RIGHT_BLINKER, LEFT_BLINKER = 0x8, 0x10, 0x20
 BLINKERS = {"left": LEFT_BLINKER, "right": RIGHT_BLINKER}
 
@@ -46,6 +47,7 @@ class Traffic:
         stops = frozenset(signal.id for signal in town.signals if signal.kind == "stop")
         self._rules = RightOfWay(town.lanes, {light.sign_id: light for light in lights}, stops)
         self._drivers: dict[int, Driver] = {}
+        self._looked_up: dict[int, tuple[float, float, int, float]] = {}  # x, y, lane, s of other cars
         self._make_room(0)
 
     def set_members(self, vehicles: Iterable[Vehicle]) -> None:
@@ -69,13 +71,11 @@ class Traffic:
 
     def step(self, fleet: Fleet, dt: float) -> None:
         """Set the controls of all drivers from the gathered state of the world."""
-        if not self._drivers:
-            return
-        members = np.array([fleet.row_of[i] for i in self._drivers])
+        members = np.array([fleet.row_of[i] for i in self._drivers], np.int64)
         t.locate(self._rows, members, self._paths, fleet.states)
         for number, driver in enumerate(self._drivers.values()):
             self._keep_path(number, driver)
-        cars = self._cars(fleet)
+        cars = self._cars(fleet) if self._drivers else []
         for number, driver in enumerate(self._drivers.values()):
             self._rows[number, t.STOP_AT] = self._stop_at(number, driver, cars, dt)
         t.drive(self._rows, members, self._paths, self._speeds, fleet.states, fleet.rows, fleet.bodies)
@@ -140,9 +140,17 @@ class Traffic:
                 span = path.spans[path.span_at(at)]
                 lane, s = span.lane, at - span.start
             else:
-                lane, s, _ = self._town.nearest_lane(*v.location[:2].tolist())
+                lane, s = self._lane_under(v)
             found.append(Car(v.id, lane, s, v.forward_speed, float(v.box_extent[0])))
         return found
+
+    def _lane_under(self, vehicle: Vehicle) -> tuple[int, float]:
+        """Lane and place along it of a car that somebody else drives, looked up again after half a metre."""
+        x, y = vehicle.location[:2].tolist()
+        known = self._looked_up.get(vehicle.id)
+        if known is None or math.hypot(x - known[0], y - known[1]) > LOOK_UP_EVERY_M:
+            known = self._looked_up[vehicle.id] = (x, y, *self._town.nearest_lane(x, y)[:2])
+        return known[2:]
 
     def _stop_at(self, number: int, driver: Driver, cars: list[Car], dt: float) -> float:
         """Offset at which the car must stop, infinity for none."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from autovla_core.minicarla.blueprints import BLUEPRINTS
+from autovla_core.minicarla.blueprints import BLUEPRINTS, Blueprint
 from autovla_core.minicarla.world import collision, pose, spawning
 from autovla_core.minicarla.world.actor import (
     Actor,
@@ -32,6 +32,7 @@ __all__ = ["ActorNotFound", "Contact", "SpawnError", "TRAFFIC_ROLE", "World", "d
 TRAFFIC_ROLE = "minicarla_traffic"  # a vehicle of this role_name is driven by the server
 TRAFFIC_APART_M = 12.0
 TRAFFIC_WIDEST_M = 1.2  # half width of what fits into a lane
+TRAFFIC_LONGEST_M = 3.2  # wheel base of what turns at a corner without swinging into the next lane
 TRAFFIC_TYPES = ("car", "van", "truck")
 SPEED_LIMIT_EVERY = 10  # ticks between two looks at the lane under a vehicle
 FIRST_SENSOR_STREAM = 2  # 1 carries the world's own state
@@ -66,6 +67,7 @@ class World:
         self._next_id = 1
         self._next_stream = FIRST_SENSOR_STREAM
         self.load(town, reset_settings=True)
+        self._warm_up()
 
     # ---- life and death
 
@@ -73,6 +75,7 @@ class World:
         """Start a new episode in a town: only the spectator and the town's signals live."""
         self.town = town
         self.episode_id += 1
+        self.first_frame = self.frame  # of this episode
         self.actors: dict[int, Actor] = {}
         self.contacts: list[Contact] = []
         self.map_changed, self._loaded = True, True
@@ -162,9 +165,7 @@ class World:
         Every vehicle is at least 12 m from all others; fewer are spawned when the town has no more room.
         """
         rng = np.random.default_rng(seed)
-        kinds = sorted(
-            b.id for b in BLUEPRINTS.values() if b.base_type in TRAFFIC_TYPES and b.extent[1] <= TRAFFIC_WIDEST_M
-        )
+        kinds = sorted(b.id for b in BLUEPRINTS.values() if _suits_traffic(b))
         places = [self.town.spawn_points[i] for i in rng.permutation(len(self.town.spawn_points))]
         made: list[int] = []
         for x, y, z, pitch, yaw, roll in places:
@@ -197,7 +198,7 @@ class World:
         for actor in self._attached:
             self._follow_parent(actor)
         for vehicle in self._fleet.vehicles:
-            if (self.frame + vehicle.id) % SPEED_LIMIT_EVERY == 0:
+            if (self.frame + vehicle.id) % SPEED_LIMIT_EVERY == 0 and abs(vehicle.forward_speed) > 0.1:
                 self._look_up_limit(vehicle)
 
     # ---- setters
@@ -304,6 +305,15 @@ class World:
         self._traffic.set_members(vehicles)
         self._stale = False
 
+    def _warm_up(self) -> None:
+        """Let numba compile, or load, all that a tick calls, so that the first tick takes no longer than others."""
+        self._refresh()
+        self._fleet.gather()
+        self._traffic.step(self._fleet, 0.05)
+        self._fleet.move(self.gravity, 0.05)
+        self._notice_lights()
+        self._fleet.is_free(np.zeros(collision.BODY_COLUMNS))
+
     def _is_free(self, actor: Actor) -> bool:
         self._refresh()
         self._fleet.gather()
@@ -342,6 +352,14 @@ class World:
         vx, vy = velocity[:2].tolist()
         vehicle.forward_speed = vx * math.cos(yaw) + vy * math.sin(yaw)
         vehicle.lateral_speed = -vx * math.sin(yaw) + vy * math.cos(yaw)
+
+
+def _suits_traffic(blueprint: Blueprint) -> bool:
+    return (
+        blueprint.base_type in TRAFFIC_TYPES
+        and blueprint.extent[1] <= TRAFFIC_WIDEST_M
+        and blueprint.wheel_base <= TRAFFIC_LONGEST_M
+    )
 
 
 def _trigger_boxes(signs: Iterable[TrafficSign]) -> np.ndarray:

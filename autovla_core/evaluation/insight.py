@@ -1,0 +1,42 @@
+"""What an agent of ours thinks, for recorders and pictures; a stranger's agent shows nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autovla_core import geometry
+from autovla_core.contracts import Plan
+from autovla_core.driving.driver import Driver
+from autovla_core.evaluation.agent_file import LeaderboardAgent
+from autovla_core.expert.expert import ExpertDecision
+
+
+def driver_of(agent: LeaderboardAgent) -> Driver | None:
+    """The driver inside an agent, if it has one of ours."""
+    driver = getattr(agent, "driver", None)
+    return driver if isinstance(driver, Driver) else None
+
+
+def plan_of(agent: LeaderboardAgent) -> Plan | None:
+    """The plan that an agent follows now, if it has one and shows it."""
+    driver = driver_of(agent)
+    if driver is not None:
+        return driver.plan
+    decision = getattr(agent, "decision", None)
+    return decision.plan if isinstance(decision, ExpertDecision) else None
+
+
+class PlanTrace:
+    """Keeps a plan where it was made while the ego drives on."""
+
+    def __init__(self) -> None:
+        self._plan: Plan | None = None
+        self.world: np.ndarray | None = None  # (11, 3) poses, the first where the ego was
+
+    def update(self, plan: Plan | None, pose: np.ndarray) -> None:
+        """Take the plan of this tick and the ego's pose (3,) at it."""
+        if plan is None:
+            self.world = None
+        elif plan is not self._plan:
+            self.world = geometry.compose(pose, np.vstack([np.zeros(3), plan.poses]))
+        self._plan = plan

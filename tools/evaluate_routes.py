@@ -1,0 +1,116 @@
+"""Drive an agent over a route file and write the leaderboard's results.
+
+    python tools/evaluate_routes.py --routes leaderboard_configs/routes/havenbrook_test20.xml \\
+        --agent agents/autovla_agent.py --agent-config leaderboard_configs/autovla_agent.yaml \\
+        --out runs/vla.json --seeds 0,1,2 --traffic 20 --workers 2
+
+Without ``--port`` every worker starts a minicarla of its own. A second call continues the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from autovla_core.carla_bridge.wheel import require
+from autovla_core.errors import AutoVLAError
+from autovla_core.scoring.closed_loop import RULES
+from autovla_core.scoring.statistics import bootstrap_mean
+
+COUNTED = {
+    "collisions": ("collisions_layout", "collisions_pedestrian", "collisions_vehicle"),
+    "red lights": ("red_light",),
+    "stop signs": ("stop_infraction",),
+    "off lanes": ("outside_route_lanes",),
+    "blocked": ("vehicle_blocked",),
+    "deviated": ("route_dev",),
+}
+
+
+def main() -> int:
+    """Return the exit code."""
+    options = _options()
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR, format="%(levelname)s %(message)s")
+    try:
+        require()
+        records = _evaluate(options)
+    except AutoVLAError as error:
+        print(f"evaluate_routes: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command continues", file=sys.stderr)
+        return 130
+    print(table(records))
+    print(f"results: {options.out}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> list[dict]:
+    from autovla_core.evaluation.episode import EpisodeConfig
+    from autovla_core.evaluation.evaluator import Run, evaluate, fingerprint, jobs_of
+    from autovla_core.evaluation.results import ResultsFile
+    from autovla_core.evaluation.route_file import read_routes
+
+    routes = read_routes(options.routes)
+    if options.subset:
+        routes = [route for route in routes if route.id in options.subset.split(",")]
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    episode = EpisodeConfig(
+        traffic=options.traffic, rule=options.rule, traffic_manager_port=options.traffic_manager_port
+    )
+    threads = 1 if options.workers > 1 else 2
+    run = Run(options.agent, options.agent_config, episode, options.host, options.port, threads)
+    jobs = jobs_of(routes, seeds)
+    results = ResultsFile(options.out, [job.route_id for job in jobs], fingerprint(run, options.routes, seeds))
+    done = sum(results.has(job.route_id) for job in jobs)
+    with tqdm(total=len(jobs), initial=done, unit="route") as bar:
+
+        def show(record) -> None:
+            bar.update()
+            bar.write(f"{record.route_id}: {record.status}, {record.scores.composed:.1f} {record.detail}".rstrip())
+
+        evaluate(run, jobs, results, 1 if options.port else options.workers, show)
+    return results.records
+
+
+def table(records: list[dict]) -> str:
+    """Means with 95 % intervals over routes, and counts."""
+    rng = np.random.default_rng(0)
+    routes = [record["route_id"].rsplit("_rep", 1)[0] for record in records]
+    lines = [f"{len(records)} drives of {len(set(routes))} routes"]
+    for title, key in (("driving score", "score_composed"), ("route completion", "score_route")):
+        interval = bootstrap_mean([record["scores"][key] for record in records], rng, routes)
+        lines.append(f"{title:18s} {interval}")
+    for title, kinds in COUNTED.items():
+        lines.append(f"{title:18s} {sum(len(r['infractions'][kind]) for r in records for kind in kinds)}")
+    statuses = Counter(record["status"] for record in records)
+    lines += [f"{status:18s} {count}" for status, count in sorted(statuses.items())]
+    return "\n".join(lines)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--routes", type=Path, required=True)
+    parser.add_argument("--subset", default="", help="route ids, with commas between")
+    parser.add_argument("--agent", type=Path, required=True)
+    parser.add_argument("--agent-config", default="", help="what the agent's setup() gets")
+    parser.add_argument("--out", type=Path, required=True, help="results file")
+    parser.add_argument("--seeds", default="0", help="with commas between; each drives every route once")
+    parser.add_argument("--traffic", type=int, default=20, help="other cars")
+    parser.add_argument("--rule", default="product", choices=sorted(RULES))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="of a running server; 0 starts minicarla")
+    parser.add_argument("--traffic-manager-port", type=int, default=0, help="on a server other than minicarla")
+    parser.add_argument("--verbose", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
