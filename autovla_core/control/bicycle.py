@@ -58,7 +58,8 @@ def next_speed(speed: float, throttle: float, brake: float) -> float:
     v = speed * 3.6
     if brake > 0.0:
         full = sum(c * v**power for power, c in enumerate(_BRAKE, start=1))
-        return max(0.0, v + min(brake, 1.0) * (full - v)) / 3.6
+        slower = max(0.0, v + min(brake, 1.0) * (full - v)) / 3.6
+        return slower if slower > 0.01 else 0.0
     if throttle < 0.3:
         return speed
     u = throttle

@@ -13,7 +13,8 @@ from autovla_core.control.pid import Pid, PidConfig
 class LongitudinalConfig:
     """A drive train a = full_throttle * throttle ** exponent - losses, and the loops around it.
 
-    Source of the exponent, the forces and the brakes: a fit to CARLA's Lincoln MKZ. What the fit gets wrong, ``trim`` learns while driving.
+    Source of the exponent, the forces and the brakes: a fit to CARLA's Lincoln MKZ.
+    What the fit gets wrong, ``trim`` learns while driving.
     """
 
     kp: float = 1.2  # m/s2 per m/s of speed error
@@ -68,12 +69,13 @@ class LongitudinalController:
         self._last = (speed, wanted)
         return self.actuate(wanted + self._learned, speed)
 
-    def hold(self, speed: float, dt: float) -> tuple[float, float]:
-        """Come to rest and stay there: (throttle, brake)."""
+    def hold(self, left: float, speed: float, dt: float) -> tuple[float, float]:
+        """Come to rest within ``left`` metres and stay there: (throttle, brake)."""
         if speed < self.config.hold_speed:
             self.reset()
             return 0.0, 1.0
-        _, brake = self.step(0.0, -1.0, speed, dt)
+        needed = max(1.0, speed * speed / (2.0 * max(left, 0.1)))
+        _, brake = self.step(0.0, -min(needed, 4.0), speed, dt)
         return 0.0, max(brake, 0.05)
 
     def actuate(self, acceleration: float, speed: float) -> tuple[float, float]:

@@ -88,6 +88,11 @@ class PlanPath:
             return float(max(self.speeds[0] + slope * (seconds - _MIDDLES_S[0]), 0.0))
         return float(np.interp(seconds, _MIDDLES_S, self.speeds))
 
+    def acceleration_at(self, seconds: float) -> float:
+        """m/s2, over the half second around (at the plan's start: after) that time."""
+        begin = seconds if seconds < STEP_S / 2 else seconds - STEP_S / 2
+        return (self.speed_at(begin + STEP_S) - self.speed_at(begin)) / STEP_S
+
     def progress_at(self, seconds: float) -> float:
         """Metres (m) along the plan at seconds after it was observed."""
         return float(np.interp(seconds, _KNOTS_S, self.travelled))
@@ -175,19 +180,16 @@ class Tracker:
 
     def _speed_control(self, elapsed: float, speed: float, dt: float) -> tuple[float, float]:
         timing = self._timing
+        driven = float(np.hypot(*(self._odometry.pose - self._origin)[:2]))
         preview = elapsed + self.config.speed_preview_s
         if timing.speed_at(preview + 0.2) < self.config.stand_speed:
-            return self._longitudinal.hold(speed, dt)
-        acceleration = (timing.speed_at(preview + 0.25) - timing.speed_at(preview - 0.25)) / 0.5
-        if preview < 0.25:
-            acceleration = (timing.speed_at(preview + 0.5) - timing.speed_at(preview)) / 0.5
-        driven = float(np.hypot(*(self._odometry.pose - self._origin)[:2]))
-        behind = timing.progress_at(elapsed) - driven
-        behind = min(max(behind, -1.0), 1.0) if elapsed <= 1.5 else 0.0
+            return self._longitudinal.hold(timing.length - driven, speed, dt)
+        behind = min(max(timing.progress_at(elapsed) - driven, -1.0), 1.0) if elapsed <= 1.5 else 0.0
         target = timing.speed_at(elapsed) + self.config.position_gain * behind
+        acceleration = timing.acceleration_at(preview)
         if timing.comes_to_rest and acceleration < 0.0:
-            left = timing.length - driven
-            acceleration = min(acceleration, -speed * speed / (2.0 * max(left, 0.1)))
+            left = max(timing.length - driven, 0.1)
+            acceleration = min(acceleration, -speed * speed / (2.0 * left))
         return self._longitudinal.step(max(target, 0.0), acceleration, speed, dt)
 
     def _steer_towards(self, speed: float, dt: float) -> None:

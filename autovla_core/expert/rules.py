@@ -25,7 +25,7 @@ class Rules:
 
     def reset(self) -> None:
         """Forget the last episode."""
-        self._going: set[int] = set()  # lights that turned yellow too late to stop
+        self._stops_for: dict[int, bool] = {}  # by light, decided when it stopped being green
         self._waited: dict[int, float] = {}  # s stood at a sign
         self._last_time: float | None = None
         self._green_line_s = -math.inf  # m along the route: the last line met on green
@@ -49,15 +49,15 @@ class Rules:
 
     def _light(self, line: StopLine, scene: Scene, front_s: float) -> Stop | None:
         if line.state in (LightState.GREEN, LightState.OFF):
-            self._going.discard(line.id)
+            self._stops_for.pop(line.id, None)
             if line.state is LightState.GREEN and line.route_s - front_s < 30.0:
                 self._green_line_s = line.route_s
             return None
-        if line.id in self._going:
-            return None
-        limit = YELLOW_DECELERATION if line.state is LightState.YELLOW else RED_DECELERATION
-        if needed_deceleration(scene.speed, line.route_s - self.config.line_gap - front_s) > limit:
-            self._going.add(line.id)
+        if line.id not in self._stops_for:
+            yellow = line.state is LightState.YELLOW
+            limit, gap = (YELLOW_DECELERATION, self.config.line_gap) if yellow else (RED_DECELERATION, 0.0)
+            self._stops_for[line.id] = needed_deceleration(scene.speed, line.route_s - gap - front_s) <= limit
+        if not self._stops_for[line.id]:
             return None
         self._green_line_s = -math.inf
         return Stop(line.route_s - self.config.line_gap, line.id, "light")

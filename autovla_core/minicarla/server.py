@@ -25,7 +25,7 @@ from autovla_core.minicarla.wire.stream import WORLD_STREAM_ID, SubscriptionRead
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 20
-MAX_BACKLOG_BYTES = 1 << 29  # a subscriber that stopped reading
+MAX_BACKLOG_BYTES = 1 << 29  # of a peer that stopped reading
 PIECES_PER_WRITE = 64
 WAIT_S = 0.001  # granularity of held calls
 IDLE_S = 0.5
@@ -50,6 +50,15 @@ def listen(host: str, port: int) -> socket.socket:
         raise SetupError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     listener.setblocking(False)
     return listener
+
+
+def _accept(listener: socket.socket) -> socket.socket | None:
+    """The next connection; None if it vanished before it was taken."""
+    try:
+        return listener.accept()[0]
+    except OSError as error:
+        logger.warning("a connection was lost while it was accepted: %s", error)
+        return None
 
 
 class Peer:
@@ -173,17 +182,18 @@ class Server:
             data(connection)
 
     def _accept_rpc(self, listener: socket.socket) -> None:
-        connection, address = listener.accept()
-        peer = RpcPeer(connection, Session(self._simulation))
-        self._rpc_peers.append(peer)
-        self._selector.register(connection, selectors.EVENT_READ, peer)
-        logger.debug("client %s connected", address)
+        connection = _accept(listener)
+        if connection is not None:
+            peer = RpcPeer(connection, Session(self._simulation))
+            self._rpc_peers.append(peer)
+            self._selector.register(connection, selectors.EVENT_READ, peer)
 
     def _accept_stream(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        peer = StreamPeer(connection)
-        self._stream_peers.setdefault(None, []).append(peer)
-        self._selector.register(connection, selectors.EVENT_READ, peer)
+        connection = _accept(listener)
+        if connection is not None:
+            peer = StreamPeer(connection)
+            self._stream_peers.setdefault(None, []).append(peer)
+            self._selector.register(connection, selectors.EVENT_READ, peer)
 
     def _read(self, peer: Peer) -> None:
         try:
@@ -230,6 +240,15 @@ class Server:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.backlog else 0)
             if self._selector.get_key(peer.connection).events != events:
                 self._selector.modify(peer.connection, events, peer)
+
+    def _deliver(self, peer: Peer, pieces: list) -> None:
+        """Send something whole; who has stopped reading is disconnected."""
+        peer.send(pieces)
+        if peer.backlog_bytes > MAX_BACKLOG_BYTES:
+            logger.warning("a peer does not read what it asked for and was disconnected")
+            self._close(peer)
+        else:
+            self._watch(peer)
 
     def _close(self, peer: Peer) -> None:
         if peer.closed:
@@ -295,8 +314,7 @@ class Server:
             peer.load_reply = reply
             peer.episode.loading(time.monotonic())
         elif reply is not None:
-            peer.send([reply])
-            self._watch(peer)
+            self._deliver(peer, [reply])
         self._after(peer, call)
 
     def _after(self, peer: RpcPeer, call: Call) -> None:
@@ -321,9 +339,8 @@ class Server:
         """Next state of a client that loads: reply to it, or give up waiting for its questions."""
         if peer.episode.state is Episode.LOADING:
             peer.episode.replied(time.monotonic())
-            peer.send([peer.load_reply])
+            self._deliver(peer, [peer.load_reply])
             peer.load_reply = None
-            self._watch(peer)
         else:
             peer.episode.fetched()
             self._release(peer)
@@ -354,17 +371,8 @@ class Server:
         while simulation.outbox:
             stream_id, pieces = simulation.outbox.popleft()
             for peer in list(self._stream_peers.get(stream_id, ())):
-                self._send_frame(peer, pieces)
-
-    def _send_frame(self, peer: StreamPeer, pieces: list) -> None:
-        if peer.backlog and not self._simulation.synchronous:
-            return
-        peer.send(pieces)
-        if peer.backlog_bytes > MAX_BACKLOG_BYTES:
-            logger.warning("a subscriber of stream %s does not read and was disconnected", peer.stream_id)
-            self._close(peer)
-        else:
-            self._watch(peer)
+                if simulation.synchronous or not peer.backlog:
+                    self._deliver(peer, pieces)
 
     def _patience(self) -> float:
         """How long to sleep if no socket stirs, seconds."""

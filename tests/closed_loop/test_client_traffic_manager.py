@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("traffic_manager")  # one drive for all of them
+
 PROGRAM = Path(__file__).with_name("traffic_manager_drive.py")
 WATCHDOG_S = 40.0
 TRIES = 2  # the wheel's Traffic Manager loses a wake-up now and then; no server can wholly prevent it

@@ -47,7 +47,7 @@ def test_a_text_that_is_no_map_is_refused():
 
 def test_the_shipped_file_is_what_the_generator_writes(tmp_path):
     out = tmp_path / "town.xodr"
-    command = [sys.executable, REPOSITORY / "tools" / "generate_town.py", "--out", out]
+    command = [sys.executable, "-m", "autovla_core.minicarla.towns.havenbrook", "--out", out]
     subprocess.run(command, check=True, cwd=REPOSITORY, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True)
     assert out.read_bytes() == (TOWNS_FOLDER / "Havenbrook.xodr").read_bytes()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from autovla_core.action import tokenizer as actions
 from autovla_core.contracts import Clip, Command, Observation
@@ -126,3 +127,19 @@ def test_motions_near_each_other_start_with_near_embeddings(planner: AutoVLA) ->
     rows = tiny.fourier_rows(np.concatenate([points, rng.normal(size=(500, 3))]), 128, rng)
     near, far = (rows[0] - rows[1]).norm(), (rows[0] - rows[2]).norm()
     assert near < 0.4 * far
+
+
+@pytest.mark.parametrize("window", [56, 84])
+def test_the_batched_tower_equals_the_librarys_also_with_unequal_windows(window: int) -> None:
+    vocabulary = tiny.build_tokenizer(16)
+    config = tiny.build_config(tiny.SIZES["n05"], vocabulary, 56, 84)
+    config.vision_config.window_size, config.vision_config.fullatt_block_indexes = window, [1]
+    torch.manual_seed(0)
+    model = Qwen2_5_VLForConditionalGeneration._from_config(config, attn_implementation="sdpa").eval()
+    pixels, grid = torch.randn((2 * 48, 1176)), torch.tensor([[2, 4, 6]] * 2)
+    with torch.no_grad():
+        expected = model.model.visual(pixels, grid_thw=grid).pooler_output
+        patches.batch_vision(model)
+        indices = {k.removeprefix("video_"): v for k, v in patches.vision_indices(model, grid).items()}
+        found = model.model.visual(pixels, grid_thw=grid, **indices).pooler_output
+    assert torch.allclose(found, expected, atol=1e-6)

@@ -20,7 +20,7 @@ from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, box, from_qua
 LAMP_SPACING_M = 0.45
 LAMP_AHEAD_M = 0.12  # of the lamps before the centre of their back plate
 LIT_RADIUS_M, DARK_RADIUS_M = 0.24, 0.20
-LAMP_LIT = {"red": (1.0, 0.008, 0.004), "yellow": (0.95, 0.40, 0.0), "green": (0.0, 0.62, 0.16)}
+LAMP_LIT = {"red": (1.0, 0.008, 0.004), "yellow": (0.95, 0.40, 0.0), "green": (0.0, 0.62, 0.08)}
 LAMP_DARK = {"red": (0.035, 0.006, 0.006), "yellow": (0.035, 0.026, 0.004), "green": (0.004, 0.028, 0.012)}
 
 SKIN, HAIR = (0.42, 0.26, 0.18), (0.03, 0.02, 0.015)
@@ -35,7 +35,12 @@ class Template:
     mesh: Mesh
     caster: Mesh
 
-    @property
+    @functools.cached_property
+    def normals(self) -> np.ndarray:
+        """Of the corners, (n, 3, 3) float32."""
+        return smooth_normals(self.mesh.triangles)
+
+    @functools.cached_property
     def radius(self) -> float:
         """Of the ball around the local origin that holds the mesh, in metres."""
         corners = self.mesh.triangles.reshape(-1, 3)

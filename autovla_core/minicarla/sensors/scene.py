@@ -50,7 +50,7 @@ class Geometry:
         town = _by_cell(town)
         self.cells = _cells(town)
         meshes = [town, *(template.mesh for template in templates.values())]
-        normals = [_town_normals(town), *(smooth_normals(t.mesh.triangles) for t in templates.values())]
+        normals = [_town_normals(town), *(template.normals for template in templates.values())]
         self.surfaces = Surfaces(
             _packed([mesh.triangles for mesh in meshes], np.float32),
             _packed(normals, np.float32),
@@ -110,9 +110,9 @@ def _town_normals(mesh: Mesh) -> np.ndarray:
 
 
 def _bounds(mesh: Mesh) -> np.ndarray:
-    """(2, 3) box of what casts shadows, or of all where nothing does."""
-    raised = ~np.isin(mesh.tags, [int(tag) for tag in LIES_FLAT])
-    corners = mesh.triangles[raised if raised.any() else slice(None)].reshape(-1, 3)
+    """(2, 3) box of what casts shadows and of the streets, on which movers do; without the fields around."""
+    near = ~np.isin(mesh.tags, [int(tag) for tag in (Tag.TERRAIN, Tag.GROUND)])
+    corners = mesh.triangles[near if near.any() else slice(None)].reshape(-1, 3)
     return np.array([corners.min(0), corners.max(0)], float)
 
 
@@ -153,7 +153,9 @@ class ShadowMap:
         matrix = np.concatenate([axes * scale[:, None], (-low * scale)[:, None]], axis=1)
         self._baked = np.zeros((size, size), np.uint16)
         run = np.array([0]), np.array([len(geometry.static_casters)])
-        cast_shadows(geometry.static_casters, *run, np.eye(3)[None], np.zeros((1, 3)), matrix, np.empty((3, 3)), self._baked)
+        cast_shadows(
+            geometry.static_casters, *run, np.eye(3)[None], np.zeros((1, 3)), matrix, np.empty((3, 3)), self._baked
+        )
         self.shadow = Shadow(np.ascontiguousarray(matrix), self._baked.copy(), steps_per_m)
         self._dirty: list[tuple[slice, slice]] = []
 

@@ -20,7 +20,7 @@ FIRST_LAMP = 32  # materials from here on are lamps; Instances.lamps says how br
 SAMPLES = 2  # per side of a pixel
 AWAY = float(1 << 24)  # a multiple of the noise tile
 STOREY_M, BAY_M = 3.2, 3.0
-SHADOW_BIAS_M = 0.16
+SHADOW_BIAS_M, SHADOW_OFFSET_M = 0.15, 0.40  # towards the sun; off the surface where its light grazes
 FAR_LAMP_M = 60.0
 
 
@@ -127,7 +127,7 @@ def _sky_mirrored(light, x, y, z):
 
 
 @inlined
-def _sunlit(shadow, x, y, z, slant):
+def _sunlit(shadow, x, y, z):
     """Share of the sun's light that arrives, 0..1: a square of two texels' side, weighed by area."""
     m = shadow.texel_from_world
     u = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
@@ -137,7 +137,7 @@ def _sunlit(shadow, x, y, z, slant):
         return 1.0
     ui, vi = int(u), int(v)
     u, v = u - ui, v - vi
-    own = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3] + shadow.steps_per_m * (SHADOW_BIAS_M + 0.3 * slant)
+    own = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3] + shadow.steps_per_m * SHADOW_BIAS_M
     total = 0.0
     for dv in range(3):
         j = np.uintp(vi - 1 + dv)
@@ -245,7 +245,7 @@ def _material(material, noise, light, x, y, z, nx, ny, nz, r, g, b, tints, insta
         if material == MARKING:
             q = min(1.0, 0.62 + 0.4 * q)
         q *= 1.0 - 0.42 * light.wet
-        mirror, grazing = 0.07 * light.wet, 0.62 * light.wet
+        mirror, grazing = 0.06 * light.wet, 0.45 * light.wet
         if light.puddles > 0.0:
             depth = _noise(noise, x * 0.23 + 9.0, y * 0.23) * 0.75 + 0.25 * _noise(noise, x * 1.1, y * 1.1)
             pool = min(1.0, max(0.0, (depth - 0.86 + 0.36 * light.puddles) * 8.0))
@@ -326,7 +326,7 @@ def _surface_pixel(surfaces, instances, light, shadow, beams, noise, eye, buffer
         level = 0.0 if static else instances.lamps[instance, material - FIRST_LAMP]
         if level > 0.0:
             return r * level, g * level, b * level
-        r, g, b, shine, mirror, grazing = 0.05 + 0.25 * r, 0.05 + 0.25 * g, 0.05 + 0.25 * b, 0.5, 0.1, 0.6
+        r, g, b, shine, mirror, grazing = 0.02 + 0.20 * r, 0.02 + 0.20 * g, 0.02 + 0.20 * b, 0.5, 0.1, 0.6
     else:
         r, g, b, mirror, grazing, shine, glow = _material(
             material, noise, light, x, y, z, nx, ny, nz, r, g, b, instances.tints, instance, density
@@ -340,7 +340,8 @@ def _surface_pixel(surfaces, instances, light, shadow, beams, noise, eye, buffer
     lb = light.ground_color[2] + (light.sky_color[2] - light.ground_color[2]) * up
     sunlit = 0.0
     if facing_sun > 0.0:
-        sunlit = _sunlit(shadow, x, y, z, 1.0 - min(1.0, facing_sun))
+        q = SHADOW_OFFSET_M * (1.0 - min(1.0, facing_sun))
+        sunlit = _sunlit(shadow, x + q * nx, y + q * ny, z + q * nz)
         q = sunlit * facing_sun
         lr, lg, lb = lr + light.sun_color[0] * q, lg + light.sun_color[1] * q, lb + light.sun_color[2] * q
     if beams.power.shape[0] > 0:

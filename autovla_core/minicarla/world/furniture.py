@@ -151,10 +151,10 @@ def _limit_board(limit_kmh: float) -> Layers:
     layers = [(_regular(16, 0.42), RED), (_regular(16, 0.32), WHITE)]
     text = str(int(limit_kmh))
     for place, digit in enumerate(text):
-        x = 0.22 * ((len(text) - 1) / 2 - place)  # left is positive
+        x = 0.22 * (place - (len(text) - 1) / 2)  # the board's left is the reader's right
         for name in DIGITS[digit]:
             x0, y0, x1, y1 = SEGMENTS[name]
-            ax, bx = x - 0.07 + 0.14 * (1 - x0), x - 0.07 + 0.14 * (1 - x1)
+            ax, bx = x - 0.07 + 0.14 * x0, x - 0.07 + 0.14 * x1
             ay, by = 0.13 * (y0 - 1), 0.13 * (y1 - 1)
             bar = _bar(min(ax, bx) - 0.022, min(ay, by) - 0.022, max(ax, bx) + 0.022, max(ay, by) + 0.022)
             layers.append((bar, BLACK))

@@ -1,4 +1,4 @@
-"""Writes the town Havenbrook as OpenDRIVE: python tools/generate_town.py [--out FILE].
+"""Writes the town Havenbrook as OpenDRIVE: python -m autovla_core.minicarla.towns.havenbrook [--out FILE].
 
 Five by four nodes, 120 m apart; corners are curves, nodes on the edge are T junctions, nodes inside are
 crossings or the roundabout. The middle column is an avenue with two lanes per direction. The north-east lies on
@@ -31,7 +31,7 @@ from autovla_core.minicarla.world.opendrive_xml import to_xml
 Node = tuple[int, int]
 
 NAME = "Havenbrook"
-SHIPPED = Path(__file__).parent.parent / "autovla_core" / "minicarla" / "towns" / f"{NAME}.xodr"
+SHIPPED = Path(__file__).with_name(f"{NAME}.xodr")
 
 BLOCK_M = 120.0
 COLUMNS, ROWS = 5, 4
