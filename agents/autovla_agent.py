@@ -1,6 +1,6 @@
 """The vision-language-action agent: cameras, GNSS, IMU and speedometer in, VehicleControl out.
 
-Configuration: a YAML file with ``checkpoint``, ``rig``, ``replan_s`` (see leaderboard_configs/autovla_agent.yaml);
+Configuration: a YAML file with the fields of ``AgentConfig`` (see leaderboard_configs/autovla_agent.yaml);
 relative paths are relative to the checkout.
 """
 
@@ -24,7 +24,7 @@ from autovla_core.sensing import rig as rigs
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[1]
-_MODELS: dict[Path, Planner] = {}  # a new agent is made for every route; a model is loaded once
+_MODELS: dict[tuple[Path, bool], Planner] = {}  # a new agent is made for every route; a model is loaded once
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class AgentConfig:
     checkpoint: Path
     rig: str = "front"
     replan_s: float = 0.5
+    blind: bool = False  # black images: what a table compares the seeing model with
 
 
 def get_entry_point() -> str:
@@ -49,7 +50,7 @@ class AutoVLAAgent(AutonomousAgent):
         self.track = Track.SENSORS
         self.config = configs.load(AgentConfig, _config_path(path_to_conf_file))
         self._cameras = rigs.rig(self.config.rig)
-        self.driver = Driver(_model(ROOT / self.config.checkpoint), replan_s=self.config.replan_s)
+        self.driver = Driver(_model(self.config), replan_s=self.config.replan_s)
         self._observer: Observer | None = None
 
     def sensors(self) -> list[dict]:
@@ -79,8 +80,8 @@ def _config_path(path_to_conf_file: str) -> Path:
     return path if path.is_absolute() or path.exists() else ROOT / path
 
 
-def _model(folder: Path) -> Planner:
-    folder = folder.resolve()
-    if folder not in _MODELS:
-        _MODELS[folder] = AutoVLA.from_pretrained(folder)
-    return _MODELS[folder]
+def _model(config: AgentConfig) -> Planner:
+    key = ((ROOT / config.checkpoint).resolve(), config.blind)
+    if key not in _MODELS:
+        _MODELS[key] = AutoVLA.from_pretrained(key[0], blind=config.blind)
+    return _MODELS[key]

@@ -6,6 +6,7 @@ python tools/drive_demo.py [--out runs/demo] [--agent agents/autovla_expert_agen
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import shutil
 import sys
@@ -58,11 +59,14 @@ def _demo(options: argparse.Namespace) -> int:
     recorder = Recorder(options.out, "log", rigs.rig("front"), sort_out=False)
     began = time.monotonic()
     print(f"starting the simulator for {route.town} ...")
-    with simulator(run.host, run.port, own_port=options.port) as there:
-        with VideoWriter(options.out / "drive.mp4", hud.SIZE, FILM_FPS) as film:
+    with contextlib.ExitStack() as stack:
+        there = stack.enter_context(simulator(run.host, run.port, own_port=options.port))
+        subscribers = [recorder, _progress_bar()]
+        if not options.no_video:
+            film = stack.enter_context(VideoWriter(options.out / "drive.mp4", hud.SIZE, FILM_FPS))
             showing = Showing(lambda view: film.write(hud.compose(view, showing.bird)), options.agent.stem)
-            subscribers = [recorder, *([] if options.no_video else [showing]), _progress_bar()]
-            record = drive(run, agent_class, there, job, subscribers)
+            subscribers.append(showing)
+        record = drive(run, agent_class, there, job, subscribers)
     results.add(record)
     _report(options.out, record, time.monotonic() - began, not options.no_video)
     return 0

@@ -63,6 +63,8 @@ def save(
     if model.config.tie_word_embeddings:
         del weights["lm_head.weight"]  # the same rows as the input embedding
     model.save_pretrained(partial, state_dict=weights)
+    for file in partial.glob("*.safetensors"):
+        file.chmod(0o644)  # safetensors writes for the owner only
     _set_dtype(partial / "config.json")
     tokenizer.save_pretrained(partial)
     _write_processor(partial)

@@ -95,14 +95,18 @@ class BirdsEye:
                 width = max(1, round((lane.width + extra) * self.scale))
                 pen.line([tuple(p) for p in pixels], fill=color, width=width, joint="curve")
         for lane in lanes:
-            if lane.marked and len(lane.points) > 1:
+            if lane.marked:
                 self._paint_edges(pen, lane)
 
     def _paint_edges(self, pen: ImageDraw.ImageDraw, lane: LaneStrip) -> None:
-        along = np.gradient(lane.points, axis=0)
+        moved = np.linalg.norm(np.diff(lane.points, axis=0), axis=1) > 1e-6  # a point given twice has no direction
+        points = lane.points[np.concatenate([[True], moved])]
+        if len(points) < 2:
+            return
+        along = np.gradient(points, axis=0)
         normal = np.stack([-along[:, 1], along[:, 0]], 1) / np.linalg.norm(along, axis=1)[:, None]
         for side in (0.5, -0.5):
-            edge = (lane.points + side * lane.width * normal - self._origin) * [self.scale, -self.scale]
+            edge = (points + side * lane.width * normal - self._origin) * [self.scale, -self.scale]
             pen.line([tuple(p) for p in edge], fill=EDGE, width=1)
 
     def _surroundings(self, pose: np.ndarray) -> Image.Image:

@@ -45,9 +45,12 @@ def light_of(weather: Weather) -> Light:
     warm = 1.0 - _smooth(2.0, 28.0, altitude)
     veil = _smooth(0.45, 1.0, clouds)  # how much a closed cover takes from the sun
     sun_color = np.array([2.5, 2.4 - 0.75 * warm, 2.15 - 1.45 * warm]) * (1.0 - 0.93 * veil)
+    fog = np.clip(weather.fog_density / 100.0, 0.0, 1.0)
+    sun_color *= 1.0 - 0.7 * min(1.0, 1.4 * fog)  # what fog takes from the sun it scatters into the shade
     sun_color *= (0.25 + 0.75 * _smooth(-2.0, 14.0, altitude)) * (1.0 - night)
     sky_color = np.array([0.50 + 0.10 * warm, 0.62, 0.82 - 0.10 * warm]) * (1.0 - 0.35 * warm)
     sky_color += veil * np.array([0.28, 0.20, 0.06]) * (1.0 - 0.5 * warm)
+    sky_color += 0.25 * min(1.0, 1.4 * fog)
     horizon = np.array([0.56 + 0.40 * warm, 0.71 - 0.09 * warm, 0.92 - 0.42 * warm])
     zenith = np.array([0.09, 0.22, 0.60]) * (1.0 - 0.45 * warm)
     grey = 0.60 - 0.12 * clouds * (weather.precipitation > 0)
@@ -58,7 +61,6 @@ def light_of(weather: Weather) -> Light:
     town_glow = night * np.array([0.030, 0.024, 0.016])
     horizon, zenith = horizon * dim + moon * 0.5 + town_glow, zenith * dim + moon * 0.25
     ground_color = (0.22 * sky_color + 0.06 * sun_color) * dim + town_glow * 1.5
-    fog = np.clip(weather.fog_density / 100.0, 0.0, 1.0)
     return Light(
         sun=sun_direction(weather),
         sun_color=sun_color + moon * 1.2 * (1.0 - 0.7 * veil),
@@ -70,7 +72,7 @@ def light_of(weather: Weather) -> Light:
         wet=float(np.clip(max(weather.wetness, 0.8 * weather.precipitation) / 100.0, 0.0, 1.0)),
         puddles=float(np.clip(weather.precipitation_deposits / 100.0, 0.0, 1.0)),
         disc=float((1.0 - _smooth(0.3, 0.9, clouds)) * (1.0 - night) * (1.0 - min(1.0, 2.0 * fog))),
-        sky=_paint_sky(zenith, horizon, clouds, dim, veil, warm),
+        sky=_paint_sky(zenith, horizon, clouds, dim, veil, warm, fog),
     )
 
 
@@ -88,7 +90,7 @@ def _smooth(low: float, high: float, value: float) -> float:
 
 
 def _paint_sky(
-    zenith: np.ndarray, horizon: np.ndarray, clouds: float, dim: float, veil: float, warm: float
+    zenith: np.ndarray, horizon: np.ndarray, clouds: float, dim: float, veil: float, warm: float, fog: float
 ) -> np.ndarray:
     """Rows run from straight up to straight down, linear in the sine of the elevation."""
     sine = np.linspace(1.0, -1.0, SKY_ROWS)[:, None, None]
@@ -102,6 +104,8 @@ def _paint_sky(
     bright = bright + (1.0 - dim) * np.array([0.022, 0.021, 0.022])
     cover = cover[..., None] * 0.88
     sky = sky * (1.0 - cover) + cover * bright * shade[..., None]
+    bank = min(1.0, 1.6 * fog) * (1.0 - 0.55 * np.clip(sine, 0.0, 1.0))
+    sky += bank * (horizon - sky)
     return np.ascontiguousarray(np.concatenate([sky, sky[:, :1]], axis=1), np.float32)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from autovla_core.minicarla.sensors.body_shapes import CAB, SHAPES_BY_NAME, SHAPES_BY_TYPE, BodyShape, Station
 from autovla_core.minicarla.sensors.shading import FIRST_LAMP
 from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, box, from_quads, join
 
@@ -33,127 +33,6 @@ LAMP_COLORS = {
     LEFT: (1.0, 0.36, 0.0),
     RIGHT: (1.0, 0.36, 0.0),
 }
-
-Station = tuple[float, float, float, float]  # x / half length, half width / half width, low and top / height
-
-
-@dataclass(frozen=True)
-class BodyShape:
-    """Cross-sections of the lower body from tail to nose, and the four corners of the cabin's side view."""
-
-    stations: tuple[Station, ...]
-    cabin: tuple[float, float, float, float]  # x of rear window's foot, roof's rear, roof's front, windscreen's foot
-    roof_width: float
-    pillars: tuple[float, ...]  # x of the pillars between the side windows
-    wheel: float  # radius / height
-    glazed_rear: bool = True
-
-
-SEDAN = BodyShape(
-    (
-        (-1.00, 0.78, 0.28, 0.60),
-        (-0.95, 0.92, 0.20, 0.66),
-        (-0.70, 0.99, 0.15, 0.67),
-        (-0.10, 1.00, 0.14, 0.64),
-        (0.38, 1.00, 0.14, 0.62),
-        (0.74, 0.97, 0.15, 0.56),
-        (0.94, 0.88, 0.18, 0.47),
-        (1.00, 0.72, 0.25, 0.40),
-    ),
-    (-0.80, -0.44, 0.06, 0.42),
-    0.70,
-    (-0.13,),
-    0.222,
-)
-HATCHBACK = BodyShape(
-    (
-        (-1.00, 0.80, 0.28, 0.58),
-        (-0.96, 0.94, 0.20, 0.63),
-        (-0.60, 1.00, 0.15, 0.62),
-        (0.00, 1.00, 0.14, 0.60),
-        (0.48, 1.00, 0.14, 0.58),
-        (0.78, 0.96, 0.15, 0.52),
-        (0.95, 0.87, 0.18, 0.44),
-        (1.00, 0.72, 0.24, 0.38),
-    ),
-    (-0.98, -0.76, 0.08, 0.52),
-    0.74,
-    (-0.58, -0.08),
-    0.205,
-)
-SUV = BodyShape(
-    (
-        (-1.00, 0.86, 0.30, 0.58),
-        (-0.97, 0.96, 0.22, 0.61),
-        (-0.60, 1.00, 0.18, 0.61),
-        (0.00, 1.00, 0.17, 0.60),
-        (0.46, 1.00, 0.17, 0.59),
-        (0.80, 0.97, 0.18, 0.56),
-        (0.96, 0.90, 0.20, 0.50),
-        (1.00, 0.80, 0.26, 0.44),
-    ),
-    (-0.99, -0.88, 0.12, 0.44),
-    0.80,
-    (-0.56, -0.06),
-    0.205,
-)
-VAN = BodyShape(
-    (
-        (-1.00, 0.94, 0.20, 0.50),
-        (-0.98, 0.99, 0.14, 0.52),
-        (0.00, 1.00, 0.12, 0.52),
-        (0.74, 1.00, 0.12, 0.50),
-        (0.92, 0.96, 0.13, 0.44),
-        (1.00, 0.86, 0.18, 0.36),
-    ),
-    (-0.998, -0.985, 0.52, 0.86),
-    0.90,
-    (0.18,),
-    0.145,
-    glazed_rear=False,
-)
-BUS = BodyShape(
-    (
-        (-1.00, 0.96, 0.14, 0.42),
-        (-0.99, 1.00, 0.10, 0.43),
-        (0.00, 1.00, 0.09, 0.43),
-        (0.98, 1.00, 0.10, 0.43),
-        (1.00, 0.96, 0.14, 0.42),
-    ),
-    (-0.995, -0.985, 0.95, 0.99),
-    0.96,
-    (-0.66, -0.33, 0.0, 0.33, 0.66),
-    0.115,
-)
-CAB = BodyShape(
-    (
-        (0.40, 0.97, 0.16, 0.50),
-        (0.42, 1.00, 0.13, 0.51),
-        (0.96, 1.00, 0.13, 0.50),
-        (1.00, 0.94, 0.17, 0.48),
-    ),
-    (0.405, 0.42, 0.90, 0.985),
-    0.93,
-    (),
-    0.15,
-    glazed_rear=False,
-)
-SHAPES_BY_NAME = {
-    "audi.a2": HATCHBACK,
-    "citroen.c3": HATCHBACK,
-    "seat.leon": HATCHBACK,
-    "mini.cooper_s": HATCHBACK,
-    "mini.cooper_s_2021": HATCHBACK,
-    "micro.microlino": HATCHBACK,
-    "nissan.micra": HATCHBACK,
-    "toyota.prius": HATCHBACK,
-    "audi.etron": SUV,
-    "jeep.wrangler_rubicon": SUV,
-    "nissan.patrol": SUV,
-    "nissan.patrol_2021": SUV,
-    "tesla.cybertruck": SEDAN,
-}
-SHAPES_BY_TYPE = {"car": SEDAN, "van": VAN, "bus": BUS, "truck": CAB}
 
 
 def vehicle_mesh(type_id: str, base_type: str, extent: Sequence[float], wheel_base: float) -> Mesh:
@@ -260,20 +139,28 @@ def _cabin(shape: BodyShape, extent: Sequence[float]) -> list[Mesh]:
     crown[2] = height
     screen = np.array([front[1], front[0], roof_front[0], roof_front[1]])
     back = np.array([rear[0], rear[1], roof_rear[1], roof_rear[0]])
-    left = np.array([rear[0], roof_rear[0], roof_front[0], front[0]])
-    right = np.array([rear[1], roof_rear[1], roof_front[1], front[1]])[::-1]
     ring = [roof_front[0], roof_rear[0], roof_rear[1], roof_front[1]]
     roof = np.array([(crown, ring[i], ring[(i + 1) % 4]) for i in range(4)], np.float32)
-    paint = join([_quads([screen, back, left, right], WHITE, Material.PAINT), _triangles(roof, Material.PAINT)])
     glass = [_inset(screen, 0.05, 0.06)]
     if shape.glazed_rear:
         glass.append(_inset(back, 0.07, 0.10))
+    walls = [screen, back]
+    windows = _window_spans(shape, length)
+    for side in (0, 1):
+        wall, panes = _flank(np.array([rear[side], roof_rear[side], roof_front[side], front[side]]), windows)
+        walls += wall
+        glass += panes
+    paint = join([_quads(walls, WHITE, Material.PAINT), _triangles(roof, Material.PAINT)])
+    return [paint, _quads(glass, WINDOW, Material.GLASS)]
+
+
+def _window_spans(shape: BodyShape, length: float) -> list[tuple[float, float]]:
+    """Where the side windows begin and end along x, in metres."""
+    rear_x, roof_rear_x, roof_front_x, front_x = shape.cabin
     cuts = [max(rear_x, roof_rear_x - 0.12) + 0.03, *shape.pillars, min(front_x, roof_front_x + 0.20) - 0.02]
     if not shape.glazed_rear and shape.pillars:
         cuts = cuts[1:]  # a panel van's sides are closed behind the cab
-    for low, high in zip(cuts[:-1], cuts[1:], strict=True):
-        glass += _side_windows(rear, roof_rear, roof_front, front, low * length + 0.03, high * length - 0.03)
-    return [paint, _quads(glass, WINDOW, Material.GLASS)]
+    return [(low * length + 0.03, high * length - 0.03) for low, high in zip(cuts[:-1], cuts[1:], strict=True)]
 
 
 def _triangles(triangles: np.ndarray, material: int) -> Mesh:
@@ -294,23 +181,28 @@ def _inset(quad: np.ndarray, across: float, along: float, ahead: float = 0.006) 
     return np.array([at(u, v), at(1 - u, v), at(1 - u, 1 - v), at(u, 1 - v)]) + ahead * normal
 
 
-def _side_windows(
-    rear: np.ndarray, roof_rear: np.ndarray, roof_front: np.ndarray, front: np.ndarray, x0: float, x1: float
-) -> list[np.ndarray]:
-    """One window on each flank between x0 and x1, under the line of pillars and roof."""
-    quads = []
-    for side, facing in ((0, 1.0), (1, -1.0)):
-        profile = np.array([rear[side], roof_rear[side], roof_front[side], front[side]])
+def _flank(profile: np.ndarray, windows: Sequence[tuple[float, float]]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Wall and panes of one side; ``profile`` (4, 3): rear foot, roof's rear, roof's front, front foot.
 
-        def at(x: float, share: float, profile: np.ndarray = profile) -> np.ndarray:
-            line = [np.interp(x, profile[:, 0], profile[:, k]) for k in (1, 2)]
-            foot = [np.interp(x, profile[[0, 3], 0], profile[[0, 3], k]) for k in (1, 2)]
-            y, z = (f + share * (t - f) for f, t in zip(foot, line, strict=True))
-            return np.array([x, y + 0.012 * np.sign(profile[0, 1]), z])
+    Both are cut into the same slices, so that a pane never dips into the slightly warped wall.
+    """
+    outward = np.sign(profile[0, 1])
 
-        quad = np.array([at(x0, 0.10), at(x1, 0.10), at(x1, 0.86), at(x0, 0.86)])
-        quads.append(quad[::-1] if facing > 0 else quad)
-    return quads
+    def at(x: float, share: float, ahead: float) -> np.ndarray:
+        foot = np.array([np.interp(x, profile[[0, 3], 0], profile[[0, 3], k]) for k in (1, 2)])
+        line = np.array([np.interp(x, profile[:, 0], profile[:, k]) for k in (1, 2)])
+        y, z = foot + share * (line - foot)
+        return np.array([x, y + ahead * outward, z])
+
+    cuts = np.unique([*profile[:, 0], *(x for window in windows for x in window)])
+    walls, panes = [], []
+    for x0, x1 in zip(cuts[:-1], cuts[1:], strict=True):
+        order = slice(None, None, -1 if outward > 0 else 1)
+        walls.append(np.array([at(x0, 0, 0), at(x1, 0, 0), at(x1, 1, 0), at(x0, 1, 0)])[order])
+        if any(low <= x0 and x1 <= high for low, high in windows):
+            corners = [at(x, share, 0.012) for x, share in ((x0, 0.10), (x1, 0.10), (x1, 0.86), (x0, 0.86))]
+            panes.append(np.array(corners)[order])
+    return walls, panes
 
 
 def _lamps(shape: BodyShape, extent: Sequence[float]) -> list[Mesh]:
