@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from autovla_core.carla_bridge.wheel import require
 from autovla_core.errors import AutoVLAError
+from autovla_core.evaluation.server_process import stop_on_terminate
 
 MORE_THAN_ANYBODY_WANTS = 1_000_000
 
@@ -31,6 +32,7 @@ def main() -> int:
     """Return the exit code."""
     options = _options()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    stop_on_terminate()
     try:
         require()
         _collect(options)

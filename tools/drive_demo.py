@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from autovla_core.carla_bridge.wheel import require
 from autovla_core.errors import AutoVLAError
+from autovla_core.evaluation.server_process import stop_on_terminate
 
 ROOT = Path(__file__).resolve().parents[1]
 FILM_FPS = 10
@@ -25,6 +26,7 @@ FILM_FPS = 10
 def main() -> int:
     """Return the exit code: 0 also for a route that was driven badly, 1 when nothing could be driven."""
     options = _options()
+    stop_on_terminate()
     try:
         require()
         return _demo(options)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from autovla_core.carla_bridge.wheel import require
 from autovla_core.errors import AutoVLAError
+from autovla_core.evaluation.server_process import stop_on_terminate
 from autovla_core.scoring.closed_loop import RULES
 from autovla_core.scoring.statistics import bootstrap_mean
 
@@ -37,6 +38,7 @@ def main() -> int:
     """Return the exit code."""
     options = _options()
     logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR, format="%(levelname)s %(message)s")
+    stop_on_terminate()
     try:
         require()
         records = _evaluate(options)

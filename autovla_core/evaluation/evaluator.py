@@ -11,7 +11,7 @@ from pathlib import Path
 from autovla_core.carla_bridge.session import Session, connect
 from autovla_core.errors import SimulatorError
 from autovla_core.evaluation.agent_file import load_agent_class
-from autovla_core.evaluation.episode import EpisodeConfig, Subscriber, run_episode
+from autovla_core.evaluation.episode import Disturbance, EpisodeConfig, Subscriber, run_episode
 from autovla_core.evaluation.results import Record, ResultsFile, route_id
 from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.server_process import MinicarlaServer
@@ -98,11 +98,26 @@ class Simulator:
     port: int
 
 
-def drive(run: Run, agent_class: type, there: Simulator, job: Job, subscribers: Sequence[Subscriber] = ()) -> Record:
+def drive(
+    run: Run,
+    agent_class: type,
+    there: Simulator,
+    job: Job,
+    subscribers: Sequence[Subscriber] = (),
+    disturbance: Disturbance | None = None,
+) -> Record:
     """One drive of one route by a new agent."""
     agent = agent_class(there.host, there.port, False)
     return run_episode(
-        there.session, job.route, agent, run.agent_config, job.seed, job.repetition, run.episode, subscribers
+        there.session,
+        job.route,
+        agent,
+        run.agent_config,
+        job.seed,
+        job.repetition,
+        run.episode,
+        subscribers,
+        disturbance,
     )
 
 

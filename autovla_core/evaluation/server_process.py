@@ -48,6 +48,15 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def stop_on_terminate() -> None:
+    """Let SIGTERM end this program as Ctrl-C does, so that what it started is stopped in order."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
 class MinicarlaServer:
     """A running ``python -m autovla_core.minicarla``; use it as a context manager.
 

@@ -124,7 +124,9 @@ def _headline(pen: ImageDraw.ImageDraw, view: View) -> None:
     for i, note in enumerate(view.notes):
         pen.text((CAMERA_SIZE[0] // 2, 60 + 34 * i), note, font=font(28), fill=AMBER, anchor="ma")
     for i, message in enumerate(list(view.infractions)[-3:]):
-        pen.text((12, PANEL_TOP - 24 - 22 * i), message, font=font(16), fill=RED)
+        at = (12, PANEL_TOP - 28 - 26 * i)
+        pen.rectangle((0, at[1] - 4, 24 + pen.textlength(message, font(16)), at[1] + 21), fill=BACK)
+        pen.text(at, message, font=font(16), fill=RED)
 
 
 def _instruments(pen: ImageDraw.ImageDraw, view: View) -> None:
@@ -159,6 +161,8 @@ def _bar(
 
 
 def _tokens(pen: ImageDraw.ImageDraw, view: View) -> None:
+    if not view.tokens:
+        return
     left, top = 300, PANEL_TOP + 14
     timing = f"   {view.plan_ms:.0f} ms a plan" if view.plan_ms else ""
     pen.text((left, top), f"action tokens{timing}", font=font(16), fill=DIM)
