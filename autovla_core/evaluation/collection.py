@@ -13,14 +13,16 @@ import numpy as np
 from autovla_core.carla_bridge.route_planner import LaneGraph
 from autovla_core.evaluation.episode import EpisodeConfig, run_episode
 from autovla_core.evaluation.evaluator import Simulator, simulator
-from autovla_core.evaluation.recording import ExpertPilot, Kicks, Recorder
+from autovla_core.evaluation.recording import IMAGE_PERIOD_S, ExpertPilot, Kicks, Recorder
 from autovla_core.evaluation.route_file import Route, read_routes
 from autovla_core.evaluation.route_generator import Pair, RouteStyle, lane_pair, random_route
 from autovla_core.evaluation.weathers import random_weather
+from autovla_core.expert.expert import ExpertConfig
 from autovla_core.logs import schema
 from autovla_core.sensing import rig as rigs
 
 FAILED = "failed"
+PLANS_WITH_IMAGES = ExpertConfig(replan_s=IMAGE_PERIOD_S - 0.01)  # a fresh plan at every tick that has images
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def collect(
     route, _ = random_route(graph, there.session.map, rng, name, weather, collection.style, held_out)
     config = EpisodeConfig(traffic=int(rng.integers(collection.traffic[0], collection.traffic[1] + 1)))
     kicks = Kicks(rng) if collection.kicks else None
-    pilot = ExpertPilot()
+    pilot = ExpertPilot(PLANS_WITH_IMAGES)
     recorder = Recorder(collection.root, name, rigs.rig(collection.rig))
     seed = int(rng.integers(2**31))
     record = run_episode(there.session, route, pilot, "", seed, 0, config, [pilot, recorder], kicks)
