@@ -34,6 +34,7 @@ class AgentConfig:
     checkpoint: Path
     rig: str = "front"
     replan_s: float = 0.5
+    threads: int = 1  # of the processor; the simulator needs the others
     blind: bool = False  # black images: what a table compares the seeing model with
 
 
@@ -83,5 +84,5 @@ def _config_path(path_to_conf_file: str) -> Path:
 def _model(config: AgentConfig) -> Planner:
     key = ((ROOT / config.checkpoint).resolve(), config.blind)
     if key not in _MODELS:
-        _MODELS[key] = AutoVLA.from_pretrained(key[0], blind=config.blind)
+        _MODELS[key] = AutoVLA.from_pretrained(key[0], blind=config.blind, threads=config.threads)
     return _MODELS[key]

@@ -39,7 +39,7 @@ class ExpertPilot(Watcher):
     """
 
     def __init__(self, config: ExpertConfig | None = None) -> None:
-        self._config = config
+        self._config = config or ExpertConfig(replan_s=0.0)  # a log wants a plan of every tick with an image
         self.expert: Expert | None = None
         self.decision: ExpertDecision | None = None
 

@@ -7,7 +7,7 @@ import numpy as np
 from autovla_core.contracts import Command
 from autovla_core.route.plan import RoutePlan
 
-ANNOUNCE_M = 25.0
+ANNOUNCE_M = 40.0  # as far as a plan of 5 s reaches at 8 m/s: no plan may show a turn that was not announced
 
 
 def announced(plan: RoutePlan, ahead_m: float = ANNOUNCE_M) -> np.ndarray:
