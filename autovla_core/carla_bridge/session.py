@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 0.05
 EGO_TYPE = "vehicle.lincoln.mkz_2020"
+TICK_TIMEOUT_S = 20.0
+FIRST_PICTURE_TIMEOUT_S = 120.0  # on a new machine the renderer is compiled before it
+GONE_TIMEOUT_S = 1.0  # for each further call to a server that did not answer a tick
 WARM_UP_TICKS = 10  # as the leaderboard's wrapper does, so that the car has settled
 
 
@@ -53,6 +56,7 @@ class Session:
         self._made: list[carla.Actor] = []
         self._suites: list[SensorSuite] = []
         self._before: carla.WorldSettings | None = None
+        self._patience_s = FIRST_PICTURE_TIMEOUT_S
 
     def __enter__(self) -> Session:
         self._before = self.world.get_settings()
@@ -113,8 +117,9 @@ class Session:
             SimulatorError: the server does not answer.
         """
         try:
-            return self.world.tick()
+            return self.world.tick(self._patience_s)
         except RuntimeError as failure:
+            self.client.set_timeout(GONE_TIMEOUT_S)
             raise SimulatorError(f"the simulator stopped answering: {failure}") from None
 
     def spawn(self, type_id: str, pose: carla.Transform, attributes: Mapping[str, str] | None = None) -> carla.Actor:
@@ -144,7 +149,9 @@ class Session:
         """Mount sensors and tick until each has delivered; ``warm_up_ticks`` at least."""
         suite = SensorSuite(self.world, ego, specs, self.tick_s)
         self._suites.append(suite)
+        self._patience_s = FIRST_PICTURE_TIMEOUT_S
         suite.warm_up(self.tick, warm_up_ticks)
+        self._patience_s = TICK_TIMEOUT_S
         return suite
 
     def clear(self) -> None:

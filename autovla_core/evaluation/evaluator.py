@@ -17,8 +17,6 @@ from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.server_process import MinicarlaServer
 from autovla_core.evaluation.workers import run_jobs
 
-PATIENCE_S = 120.0  # the first picture of a new machine waits for the renderer to be compiled
-
 
 @dataclass(frozen=True)
 class Job:
@@ -135,7 +133,7 @@ def simulator(host: str = "127.0.0.1", port: int = 0, threads: int = 2, own_port
             server = stack.enter_context(MinicarlaServer(port=own_port, threads=threads))
             host, port = server.host, server.port
         try:
-            with Session(connect(host, port, PATIENCE_S)) as session:
+            with Session(connect(host, port)) as session:
                 yield Simulator(session, host, port)
         except (SimulatorError, RuntimeError) as error:
             gone = server.death() if server else ""

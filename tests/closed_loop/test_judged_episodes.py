@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autovla_core.carla_bridge.route_planner import LaneGraph
@@ -58,8 +59,6 @@ def graph(there):
 
 @pytest.fixture(scope="module")
 def route(there, graph):
-    import numpy as np
-
     return random_route(graph, there.session.map, np.random.default_rng(4), "short", preset("ClearNoon"), SHORT)[0]
 
 
@@ -153,12 +152,9 @@ def test_a_second_run_continues_the_results(there, route, tmp_path):
 
 
 def test_random_routes_are_repeatable_fit_their_style_and_keep_apart(there, graph):
-    import numpy as np
-
     def draw(exclude=()):
-        return random_route(
-            graph, there.session.map, np.random.default_rng(9), "x", preset("WetNoon"), RouteStyle(), exclude
-        )
+        rng = np.random.default_rng(9)
+        return random_route(graph, there.session.map, rng, "x", preset("WetNoon"), RouteStyle(), exclude)
 
     route, pair = draw()
     assert draw() == (route, pair) and lane_pair(graph, route) == pair
@@ -171,12 +167,22 @@ def test_the_shipped_test_routes_share_no_pair_of_lanes_with_the_demo(graph):
     assert len(pairs) == 21 and len(set(pairs)) == 21
 
 
+class Killer(Watcher):
+    """Ends the server in the middle of a drive."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def tick(self, facts) -> None:
+        if facts.number == 5:
+            os.kill(self._pid, signal.SIGKILL)
+
+
 def test_a_server_that_dies_is_one_sentence_and_its_ports_are_free_again(route):
-    with pytest.raises(SimulatorError, match=r"the simulator on port \d+ ended by itself \(signal SIGKILL\)"):
-        with simulator(threads=1) as there:
-            pid = next(p for p in os.listdir("/proc") if p.isdigit() and _serves(p, there.port))
-            os.kill(int(pid), signal.SIGKILL)
-            there.session.tick()
+    message = r"the simulator on port \d+ ended by itself \(signal SIGKILL\)"
+    with pytest.raises(SimulatorError, match=message), simulator(threads=1) as there:
+        pid = next(int(p) for p in os.listdir("/proc") if p.isdigit() and _serves(p, there.port))
+        drive(Run(BASELINE), load_agent_class(BASELINE), there, Job(route, 0, 0), [Killer(pid)])
     assert is_free(there.port)
 
 
