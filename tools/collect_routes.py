@@ -2,6 +2,9 @@
 
     python tools/collect_routes.py --out data/havenbrook --routes 200 --workers 2
 
+With ``--student agents/autovla_agent.py --student-config leaderboard_configs/autovla_agent.yaml`` the model drives, the
+expert plans along and takes over just before a fault (DAgger); nothing is kicked then.
+
 A second call with the same arguments continues; finished routes are kept. A route that went wrong lies in
 ``failed/`` with its reason in ``route.json``.
 """
@@ -52,7 +55,15 @@ def _collect(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     held_out = tuple(str(file) for file in options.held_out)
     collection = Collection(
-        options.out, options.seed, options.rig, options.town, tuple(options.traffic), not options.no_kicks, held_out
+        options.out,
+        options.seed,
+        options.rig,
+        options.town,
+        tuple(options.traffic),
+        not (options.no_kicks or options.student),
+        held_out,
+        student=str(options.student or ""),
+        student_config=options.student_config,
     )
     count = options.routes or MORE_THAN_ANYBODY_WANTS
     numbers = [i for i in range(min(count, 100_000)) if not collection.is_done(i)]
@@ -100,6 +111,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--town", default="Havenbrook")
     parser.add_argument("--traffic", type=int, nargs=2, default=(10, 25), metavar=("FEWEST", "MOST"))
     parser.add_argument("--no-kicks", action="store_true", help="do not perturb the ego")
+    parser.add_argument("--student", type=Path, help="agent file that drives while the expert plans (DAgger)")
+    parser.add_argument("--student-config", default="", help="what the student's setup() gets")
     parser.add_argument(
         "--held-out",
         type=Path,

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from autovla_core.carla_bridge.route_planner import LaneGraph
+from autovla_core.evaluation.agent_file import load_agent_class
 from autovla_core.evaluation.episode import EpisodeConfig, run_episode
 from autovla_core.evaluation.evaluator import Simulator, simulator
 from autovla_core.evaluation.recording import IMAGE_PERIOD_S, ExpertPilot, Kicks, Recorder
 from autovla_core.evaluation.route_file import Route, read_routes
 from autovla_core.evaluation.route_generator import Pair, RouteStyle, lane_pair, random_route
+from autovla_core.evaluation.teaching import TaughtPilot
 from autovla_core.evaluation.weathers import random_weather
 from autovla_core.expert.expert import ExpertConfig
 from autovla_core.logs import schema
@@ -39,6 +41,8 @@ class Collection:
     style: RouteStyle = RouteStyle()
     port: int = 0  # of a running server; 0 = minicarla of our own
     server_threads: int = 1
+    student: str = ""  # agent file that drives while the expert plans; "" = the expert drives itself
+    student_config: str = ""
 
     def name(self, number: int) -> str:
         """Folder of a route."""
@@ -82,12 +86,19 @@ def collect(
     route, _ = random_route(graph, there.session.map, rng, name, weather, collection.style, held_out)
     config = EpisodeConfig(traffic=int(rng.integers(collection.traffic[0], collection.traffic[1] + 1)))
     kicks = Kicks(rng) if collection.kicks else None
-    pilot = ExpertPilot(PLANS_WITH_IMAGES)
+    pilot = _pilot(collection, there)
     recorder = Recorder(collection.root, name, rigs.rig(collection.rig))
     seed = int(rng.integers(2**31))
     record = run_episode(there.session, route, pilot, "", seed, 0, config, [pilot, recorder], kicks)
     size = sum(f.stat().st_size for f in recorder.folder.rglob("*") if f.is_file())
     return Collected(name, record.duration_game, time.monotonic() - began, size, recorder.reason)
+
+
+def _pilot(collection: Collection, there: Simulator) -> ExpertPilot:
+    if not collection.student:
+        return ExpertPilot(PLANS_WITH_IMAGES)
+    student = load_agent_class(collection.student)(there.host, there.port, False)
+    return TaughtPilot(student, collection.student_config, PLANS_WITH_IMAGES)
 
 
 def held_out_pairs(graph: LaneGraph, files: Iterable[str], town: str) -> frozenset[Pair]:

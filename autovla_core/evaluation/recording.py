@@ -14,7 +14,7 @@ from autovla_core.carla_bridge.privileged import PrivilegedView
 from autovla_core.carla_bridge.route_planner import route_plan
 from autovla_core.carla_bridge.sensor_suite import forward_speed
 from autovla_core.carla_bridge.wheel import carla
-from autovla_core.contracts import FULL_BRAKE, STEP_S, Control, Plan
+from autovla_core.contracts import FULL_BRAKE, STEP_S, Control, Plan, Scene
 from autovla_core.errors import LogError
 from autovla_core.evaluation.episode import Scenery, Start, TickFacts, Watcher
 from autovla_core.evaluation.insight import plan_of
@@ -41,6 +41,7 @@ class ExpertPilot(Watcher):
     def __init__(self, config: ExpertConfig | None = None) -> None:
         self._config = config or ExpertConfig(replan_s=0.0)  # a log wants a plan of every tick with an image
         self.expert: Expert | None = None
+        self.scene: Scene | None = None
         self.decision: ExpertDecision | None = None
 
     def set_global_plan(self, gps_route: list, world_route: list) -> None:
@@ -60,8 +61,8 @@ class ExpertPilot(Watcher):
         if self.expert is None:
             return vehicle_control(FULL_BRAKE)
         # The server's own clock runs on from episode to episode; with ours equal drives are equal to the last bit.
-        scene = replace(self._view.scene(self.expert.progress.s), time_s=timestamp)
-        self.decision = self.expert.step(scene)
+        self.scene = replace(self._view.scene(self.expert.progress.s), time_s=timestamp)
+        self.decision = self.expert.step(self.scene)
         return vehicle_control(self.decision.control)
 
     def destroy(self) -> None:

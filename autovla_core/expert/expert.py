@@ -93,21 +93,23 @@ class Expert:
         self.progress.update(scene.pose)
         self._watch_turning(scene)
         if self._intent is None or scene.time_s - self._intent.plan.observed_at_s >= self.config.replan_s:
-            self.think(scene)
+            self._think(scene)
         intent = self._intent
         control = self._tracker.step(intent.plan, scene.time_s, scene.speed, self._yaw_rate)
         self._steer = control.steer
         return ExpertDecision(control, intent.plan, intent.target_speed, intent.reason)
 
-    def think(self, scene: Scene) -> np.ndarray:
-        """Plan anew from the pose of ``scene``, whose tick has been stepped; return the poses (10, 3), ego frame."""
+    def was_steered(self, steer: float) -> None:
+        """Learn that somebody else held the wheel: plans begin with the curvature that the car really has."""
+        self._steer = steer
+
+    def _think(self, scene: Scene) -> None:
         s = self.progress.s
         rollout, cruise = self._roll_out(scene, s)
         poses = geometry.relative(scene.pose, rollout.poses[_PLAN_INDEX])
         poses[np.abs(poses) < 1e-9] = 0.0
         plan = Plan(poses=poses, observed_at_s=scene.time_s, ready_at_s=scene.time_s)
         self._intent = _Intent(plan, float(rollout.speed[10]), self._reason(rollout, cruise, s + scene.length / 2))
-        return poses
 
     def _watch_turning(self, scene: Scene) -> None:
         if self._last is not None and scene.time_s > self._last[0]:
