@@ -12,26 +12,15 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from autovla_core.carla_bridge.wheel import require
 from autovla_core.errors import AutoVLAError
+from autovla_core.evaluation.summary import as_text, summarise
 from autovla_core.evaluation.server_process import stop_on_terminate
 from autovla_core.scoring.closed_loop import RULES
-from autovla_core.scoring.statistics import bootstrap_mean
-
-COUNTED = {
-    "collisions": ("collisions_layout", "collisions_pedestrian", "collisions_vehicle"),
-    "red lights": ("red_light",),
-    "stop signs": ("stop_infraction",),
-    "off lanes": ("outside_route_lanes",),
-    "blocked": ("vehicle_blocked",),
-    "deviated": ("route_dev",),
-}
 
 
 def main() -> int:
@@ -48,7 +37,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command continues", file=sys.stderr)
         return 130
-    print(table(records))
+    print(as_text(summarise(records)))
     print(f"results: {options.out}")
     return 0
 
@@ -79,21 +68,6 @@ def _evaluate(options: argparse.Namespace) -> list[dict]:
 
         evaluate(run, jobs, results, 1 if options.port else options.workers, show)
     return results.records
-
-
-def table(records: list[dict]) -> str:
-    """Means with 95 % intervals over routes, and counts."""
-    rng = np.random.default_rng(0)
-    routes = [record["route_id"].rsplit("_rep", 1)[0] for record in records]
-    lines = [f"{len(records)} drives of {len(set(routes))} routes"]
-    for title, key in (("driving score", "score_composed"), ("route completion", "score_route")):
-        interval = bootstrap_mean([record["scores"][key] for record in records], rng, routes)
-        lines.append(f"{title:18s} {interval}")
-    for title, kinds in COUNTED.items():
-        lines.append(f"{title:18s} {sum(len(r['infractions'][kind]) for r in records for kind in kinds)}")
-    statuses = Counter(record["status"] for record in records)
-    lines += [f"{status:18s} {count}" for status, count in sorted(statuses.items())]
-    return "\n".join(lines)
 
 
 def _options() -> argparse.Namespace:

@@ -25,9 +25,9 @@ from autovla_core.logs.writer import RouteWriter
 from autovla_core.route.progress import RouteProgress
 from autovla_core.sensing.images import rgb_from_bgra
 from autovla_core.sensing.localizer import SpeedDerivative
-from autovla_core.sensing.rig import CameraSpec
+from autovla_core.sensing.rig import IMAGE_PERIOD_S, CameraSpec
 
-IMAGE_PERIOD_S = 0.25
+
 CAMERA_PREFIX = "log_"
 SPOILT = ("collisions_layout", "collisions_pedestrian", "collisions_vehicle", "red_light", "stop_infraction")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from autovla_core.errors import ConfigError
 
 GNSS, IMU, SPEED = "GPS", "IMU", "SPEED"
+IMAGE_PERIOD_S = 0.25  # what a plan every 0.5 s and clips at 2 Hz need
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,13 @@ def rig(name: str) -> tuple[CameraSpec, ...]:
 
 
 def sensors(cameras: Sequence[CameraSpec]) -> list[dict[str, object]]:
-    """The leaderboard's sensor list: the cameras, GNSS, IMU and the speedometer."""
+    """The leaderboard's sensor list: the cameras, GNSS, IMU and the speedometer.
+
+    The leaderboard ignores ``sensor_tick`` and takes a picture every tick; our runner heeds it and is faster for it.
+    """
     origin = {"x": 0.0, "y": 0.0, "z": 0.0, "roll": 0.0, "pitch": 0.0, "yaw": 0.0}
     return [
-        *(camera.sensor() for camera in cameras),
+        *({**camera.sensor(), "sensor_tick": IMAGE_PERIOD_S} for camera in cameras),
         {"type": "sensor.other.gnss", "id": GNSS, **origin},
         {"type": "sensor.other.imu", "id": IMU, **origin},
         {"type": "sensor.speedometer", "id": SPEED, "reading_frequency": 20},

@@ -1,0 +1,31 @@
+"""Tables of results."""
+
+from __future__ import annotations
+
+from autovla_core.evaluation.summary import FAULTS, as_markdown, as_text, summarise
+
+KINDS = [kind for kinds in FAULTS.values() for kind in kinds]
+
+
+def record(route: int, repetition: int, score: float, **infractions: int) -> dict:
+    return {
+        "route_id": f"RouteScenario_{route}_rep{repetition}",
+        "status": "Perfect" if not infractions else "Completed",
+        "scores": {"score_composed": score, "score_route": 100.0},
+        "infractions": {kind: ["what happened"] * infractions.get(kind, 0) for kind in KINDS},
+    }
+
+
+def test_seeds_of_one_route_are_not_counted_as_routes_and_faults_are_summed():
+    records = [record(0, 0, 100.0), record(0, 1, 60.0, collisions_vehicle=1), record(1, 0, 80.0, collisions_layout=2)]
+    summary = summarise(records)
+    assert (summary.drives, summary.routes) == (3, 2)
+    assert summary.driving_score.mean == 80.0 and summary.route_completion.low == 100.0
+    assert summary.faults["collisions"] == 3 and summary.statuses == {"Completed": 2, "Perfect": 1}
+    assert "collisions         3" in as_text(summary)
+
+
+def test_the_table_has_one_row_an_agent():
+    rows = as_markdown({"expert": summarise([record(0, 0, 100.0)])}).splitlines()
+    assert rows[0].startswith("| agent | driving score | route completion | collisions")
+    assert rows[2].startswith("| expert | 100.0 [100.0, 100.0] | 100.0 [100.0, 100.0] | 0 |")
