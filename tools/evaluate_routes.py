@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from autovla_core.carla_bridge.wheel import require
 from autovla_core.errors import AutoVLAError
-from autovla_core.evaluation.summary import as_text, summarise
 from autovla_core.evaluation.server_process import stop_on_terminate
+from autovla_core.evaluation.summary import as_text, summarise
 from autovla_core.scoring.closed_loop import RULES
 
 

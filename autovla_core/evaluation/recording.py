@@ -27,7 +27,6 @@ from autovla_core.sensing.images import rgb_from_bgra
 from autovla_core.sensing.localizer import SpeedDerivative
 from autovla_core.sensing.rig import IMAGE_PERIOD_S, CameraSpec
 
-
 CAMERA_PREFIX = "log_"
 SPOILT = ("collisions_layout", "collisions_pedestrian", "collisions_vehicle", "red_light", "stop_infraction")
 
