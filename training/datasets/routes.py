@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -161,7 +162,7 @@ def _fingerprint(log: RouteLog, *parts: object) -> str:
 def _cached(file: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     """The array in ``file``, memory-mapped; made and renamed into place when it is not there."""
     if not file.exists():
-        partial = file.with_suffix(f".{os.getpid()}.partial")
+        partial = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")  # a folder may be named twice
         with partial.open("wb") as stream:
             np.save(stream, make())
         partial.rename(file)
