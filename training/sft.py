@@ -208,9 +208,11 @@ def _best_so_far(out: Path) -> dict[str, float]:
 def _provenance(
     settings: SftConfig, progress: Progress, samples: int, routes: int, scores: dict[str, float]
 ) -> dict[str, object]:
+    recipe = config.to_dict(settings)
+    recipe["model"]["codebook"] = settings.model.codebook.name  # the folder keeps its own copy, and its hash
     return {
         "program": "training.sft",
-        "recipe": config.to_dict(settings),
+        "recipe": recipe,
         "steps": progress.step,
         "minutes": round(progress.elapsed_s / 60.0, 1),
         "samples": samples,
