@@ -57,7 +57,7 @@ class ModelConfig:
 
     size: str = "n1"
     init: Path | None = None
-    codebook: Path = SHIPPED
+    codebook: Path | None = None  # None: the shipped one
     cameras: tuple[CameraView, ...] = (CameraView("front", 112, 224),)
 
 
@@ -140,7 +140,7 @@ def build(settings: SftConfig) -> tuple[Qwen2_5_VLForConditionalGeneration, PreT
         CheckpointError: ``model.init`` was trained for another rig.
     """
     if settings.model.init is None:
-        codebook = Codebook.load(settings.model.codebook)
+        codebook = Codebook.load(settings.model.codebook or SHIPPED)
         tokenizer = tiny.build_tokenizer(len(codebook))
         height = max(camera.height for camera in settings.model.cameras)
         width = max(camera.width for camera in settings.model.cameras)
@@ -208,11 +208,9 @@ def _best_so_far(out: Path) -> dict[str, float]:
 def _provenance(
     settings: SftConfig, progress: Progress, samples: int, routes: int, scores: dict[str, float]
 ) -> dict[str, object]:
-    recipe = config.to_dict(settings)
-    recipe["model"]["codebook"] = settings.model.codebook.name  # the folder keeps its own copy, and its hash
     return {
         "program": "training.sft",
-        "recipe": recipe,
+        "recipe": config.to_dict(settings),
         "steps": progress.step,
         "minutes": round(progress.elapsed_s / 60.0, 1),
         "samples": samples,
