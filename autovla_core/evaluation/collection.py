@@ -14,17 +14,15 @@ from autovla_core.carla_bridge.route_planner import LaneGraph
 from autovla_core.evaluation.agent_file import load_agent_class
 from autovla_core.evaluation.episode import EpisodeConfig, run_episode
 from autovla_core.evaluation.evaluator import Simulator, simulator
-from autovla_core.evaluation.recording import IMAGE_PERIOD_S, ExpertPilot, Kicks, Recorder
+from autovla_core.evaluation.recording import ExpertPilot, Kicks, Recorder
 from autovla_core.evaluation.route_file import Route, read_routes
 from autovla_core.evaluation.route_generator import Pair, RouteStyle, lane_pair, random_route
 from autovla_core.evaluation.teaching import TaughtPilot
 from autovla_core.evaluation.weathers import random_weather
-from autovla_core.expert.expert import ExpertConfig
 from autovla_core.logs import schema
 from autovla_core.sensing import rig as rigs
 
 FAILED = "failed"
-PLANS_WITH_IMAGES = ExpertConfig(replan_s=IMAGE_PERIOD_S - 0.01)  # a fresh plan at every tick that has images
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,9 @@ def collect(
 
 def _pilot(collection: Collection, there: Simulator) -> ExpertPilot:
     if not collection.student:
-        return ExpertPilot(PLANS_WITH_IMAGES)
+        return ExpertPilot()
     student = load_agent_class(collection.student)(there.host, there.port, False)
-    return TaughtPilot(student, collection.student_config, PLANS_WITH_IMAGES)
+    return TaughtPilot(student, collection.student_config)
 
 
 def held_out_pairs(graph: LaneGraph, files: Iterable[str], town: str) -> frozenset[Pair]:

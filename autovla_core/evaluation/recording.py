@@ -29,6 +29,7 @@ from autovla_core.sensing.rig import IMAGE_PERIOD_S, CameraSpec
 
 CAMERA_PREFIX = "log_"
 SPOILT = ("collisions_layout", "collisions_pedestrian", "collisions_vehicle", "red_light", "stop_infraction")
+PLANS_WITH_IMAGES = ExpertConfig(replan_s=IMAGE_PERIOD_S - 0.01)  # a fresh plan at every tick that has images
 
 
 class ExpertPilot(Watcher):
@@ -37,8 +38,8 @@ class ExpertPilot(Watcher):
     The agent file ``autovla_expert_agent.py`` looks through a second client, which a leaderboard needs.
     """
 
-    def __init__(self, config: ExpertConfig | None = None) -> None:
-        self._config = config or ExpertConfig(replan_s=0.0)  # a log wants a plan of every tick with an image
+    def __init__(self, config: ExpertConfig = PLANS_WITH_IMAGES) -> None:
+        self._config = config
         self.expert: Expert | None = None
         self.scene: Scene | None = None
         self.decision: ExpertDecision | None = None

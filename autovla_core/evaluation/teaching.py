@@ -17,7 +17,6 @@ from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import Control
 from autovla_core.evaluation.agent_file import LeaderboardAgent
 from autovla_core.evaluation.recording import ExpertPilot
-from autovla_core.expert.expert import ExpertConfig
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,9 @@ class TaughtPilot(ExpertPilot):
         self,
         student: LeaderboardAgent,
         student_config: str,
-        expert: ExpertConfig | None = None,
         config: TeachingConfig = TeachingConfig(),
     ) -> None:
-        super().__init__(expert)
+        super().__init__()
         self._student, self._student_config, self._teaching = student, student_config, config
         self._until_s = -np.inf  # the expert drives until then
         self._idle_since_s: float | None = None
