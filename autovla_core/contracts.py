@@ -6,6 +6,7 @@ the ground; world frame right-handed (``frames.py``). SI units and radians every
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
@@ -142,3 +143,17 @@ class Scene:
     speed_limit: float  # m/s
     actors: tuple[Actor, ...]
     stop_lines: tuple[StopLine, ...]  # on the ego's route, ahead
+
+
+RULES = ("", "cruise", "curve", "lead", "light", "stop_sign", "conflict", "end")  # that may bind the speed; "": unknown
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What lies ahead on the route, as only the expert knows it: metres from the front bumper, inf = nothing near."""
+
+    rule: str = ""  # of ``RULES``: what binds the speed most
+    red_m: float = math.inf  # to the line of a light that is red or yellow
+    green_m: float = math.inf  # to the line of one that is green
+    sign_m: float = math.inf  # to the line of a stop sign that was not obeyed yet
+    lead_m: float = math.inf  # to the rear of what drives or stands ahead in the corridor

@@ -37,7 +37,7 @@ THIRD_PARTY = {
     "pygame": {"autovla_core/view"},
     "numba": {"autovla_core/minicarla/sensors", "autovla_core/minicarla/world", "autovla_core/scoring/pdm.py"},
     "av": {"autovla_core/view", "autovla_core/logs", "autovla_core/model"},
-    "PIL": {"autovla_core/view", "autovla_core/logs", "autovla_core/model"},
+    "PIL": {"autovla_core/view", "autovla_core/logs", "autovla_core/model", "training/datasets"},
     "ray": {"autovla_core/evaluation/queue.py"},
 }
 PROGRAMS = ("agents", "tools", "training")

@@ -15,6 +15,8 @@ from training.augment import AugmentConfig
 from training.datasets.routes import RouteDataset
 from training.losses import token_weights
 
+NEAR_M = 15.0  # m at which nearness has fallen to 1/e
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -29,6 +31,8 @@ class Batch:
     gain: torch.Tensor  # (B,) of pixel values
     offset: torch.Tensor  # (B,) in 0..255
     poses: torch.Tensor  # (B, 10, 3) float32
+    rule: torch.Tensor  # (B,) index into contracts.RULES; 0 = not known
+    nearness: torch.Tensor  # (B, 4) in 0..1: a red light, a green one, a stop sign, a leader
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class Collator:
             gain=torch.from_numpy(gain),
             offset=torch.from_numpy(offset),
             poses=torch.from_numpy(samples.poses[indices].astype(np.float32)),
+            rule=torch.from_numpy(samples.rule[indices]),
+            nearness=torch.from_numpy(np.exp(-np.maximum(samples.ahead_m[indices], 0.0) / NEAR_M).astype(np.float32)),
         )
 
     def _text(

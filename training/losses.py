@@ -62,3 +62,19 @@ def waypoint_loss(predicted: torch.Tensor, poses: torch.Tensor) -> torch.Tensor:
     """Smooth L1 of the auxiliary head: predicted (B, T, 2) in units of ``WAYPOINT_SCALE``, poses (B, T, 3)."""
     target = poses[..., :2] / torch.tensor(WAYPOINT_SCALE, device=poses.device)
     return functional.smooth_l1_loss(predicted, target)
+
+
+def outlook_loss(predicted: torch.Tensor, rule: torch.Tensor, nearness: torch.Tensor) -> torch.Tensor:
+    """Auxiliary head: which rule binds, and how near lights, signs and leaders are; unlabelled samples count nothing.
+
+    Args:
+        predicted: (B, R + N) logits of R rules and N kinds of things ahead.
+        rule: (B,) 0 where nothing is known.
+        nearness: (B, N) in 0..1.
+    """
+    known = (rule > 0).float()
+    count = known.sum().clamp(min=1.0)
+    kinds = nearness.shape[1]
+    which = functional.cross_entropy(predicted[:, :-kinds].float(), rule, reduction="none")
+    near = functional.binary_cross_entropy_with_logits(predicted[:, -kinds:].float(), nearness, reduction="none")
+    return ((which + near.sum(1)) * known).sum() / count

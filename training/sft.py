@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGenera
 
 from autovla_core import config
 from autovla_core.action.codebook import SHIPPED, Codebook
-from autovla_core.contracts import PLAN_STEPS
+from autovla_core.contracts import PLAN_STEPS, RULES
 from autovla_core.errors import CheckpointError
 from autovla_core.model import checkpoint, tiny
 from autovla_core.model.encoding import CameraView, Encoder
@@ -33,7 +33,7 @@ from autovla_core.model.patches import batch_vision
 from training import loop, losses
 from training.augment import AugmentConfig
 from training.collate import Batch, Collator
-from training.datasets.routes import RouteDataset, find_routes, sample_weights, split
+from training.datasets.routes import AHEAD, RouteDataset, find_routes, sample_weights, split
 from training.loop import LoopConfig, Progress
 from training.validation import validate
 
@@ -58,7 +58,7 @@ class ModelConfig:
     size: str = "n1"
     init: Path | None = None
     codebook: Path | None = None  # None: the shipped one
-    cameras: tuple[CameraView, ...] = (CameraView("front", 112, 224),)
+    cameras: tuple[CameraView, ...] = (CameraView("front", 140, 280),)
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class LossConfig:
 
     action: float = 1.0  # lambda_a of the paper
     waypoints: float = 1.0  # auxiliary head, dropped from the saved model
+    outlook: float = 0.5  # another: which rule binds, what is how near (losses.outlook_loss)
     soft_sigma: float = 0.0  # m; 0 trains on the one right token
 
 
@@ -86,13 +87,14 @@ class SftConfig:
 
 
 class Trainee(nn.Module):
-    """The model and the auxiliary head that predicts the ten positions from where the first action is chosen."""
+    """The model and two auxiliary heads on the state that chooses the first action: ten positions, what lies ahead."""
 
     def __init__(self, vlm: Qwen2_5_VLForConditionalGeneration, encoder: Encoder, codebook: Codebook, loss: LossConfig):
         super().__init__()
         self.vlm = vlm
         width = vlm.config.text_config.hidden_size
         self.waypoints = nn.Linear(width, PLAN_STEPS * 2)
+        self.outlook = nn.Linear(width, len(RULES) + len(AHEAD))
         self._encoder, self._loss = encoder, loss
         corners = torch.from_numpy(codebook.corners)
         self._neighbours = losses.neighbour_table(corners, loss.soft_sigma) if loss.soft_sigma > 0 else None
@@ -107,9 +109,11 @@ class Trainee(nn.Module):
         first = batch.action.int().argmax(dim=1)
         start = answer[torch.arange(len(first)), first]
         waypoints = losses.waypoint_loss(self.waypoints(start).view(-1, PLAN_STEPS, 2), batch.poses)
+        outlook = losses.outlook_loss(self.outlook(start), batch.rule, batch.nearness)
         right = (logits.detach().argmax(-1) == batch.labels)[batch.action].float().mean()
-        terms = {"cross_entropy": cross_entropy.detach(), "waypoints": waypoints.detach(), "accuracy": right}
-        return cross_entropy + self._loss.waypoints * waypoints, terms
+        found = {"cross_entropy": cross_entropy, "waypoints": waypoints, "outlook": outlook, "accuracy": right}
+        total = cross_entropy + self._loss.waypoints * waypoints + self._loss.outlook * outlook
+        return total, {name: value.detach() for name, value in found.items()}
 
     def _answer_states(self, batch: Batch) -> torch.Tensor:
         """Last hidden states (B, T, D) at the places that predict the answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autovla_core import geometry
-from autovla_core.contracts import Plan
+from autovla_core.contracts import Outlook, Plan
 from autovla_core.driving.driver import Driver
 from autovla_core.evaluation.agent_file import LeaderboardAgent
 from autovla_core.expert.expert import ExpertDecision
@@ -24,6 +24,12 @@ def plan_of(agent: LeaderboardAgent) -> Plan | None:
         return driver.plan
     decision = getattr(agent, "decision", None)
     return decision.plan if isinstance(decision, ExpertDecision) else None
+
+
+def outlook_of(agent: LeaderboardAgent) -> Outlook:
+    """What an expert knew when it made the plan that it follows now; nothing for any other agent."""
+    decision = getattr(agent, "decision", None)
+    return decision.outlook if isinstance(decision, ExpertDecision) else Outlook()
 
 
 class PlanTrace:

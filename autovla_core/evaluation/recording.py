@@ -17,7 +17,7 @@ from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import FULL_BRAKE, STEP_S, Control, Plan, Scene
 from autovla_core.errors import LogError
 from autovla_core.evaluation.episode import Scenery, Start, TickFacts, Watcher
-from autovla_core.evaluation.insight import plan_of
+from autovla_core.evaluation.insight import outlook_of, plan_of
 from autovla_core.evaluation.results import Record
 from autovla_core.expert.expert import Expert, ExpertConfig, ExpertDecision
 from autovla_core.logs.schema import RouteMeta, Tick
@@ -107,7 +107,7 @@ class Recorder(Watcher):
         for camera in fired:
             self._writer.image(camera.id, number, rgb_from_bgra(facts.input_data[CAMERA_PREFIX + camera.id][1]))
         if fired and plan is not None and plan.observed_at_s == facts.moment.time_s:
-            self._writer.plan(number, plan.poses)
+            self._writer.plan(number, plan.poses, outlook_of(self._scenery.agent))
 
     def end(self, record: Record | None) -> None:
         """Close the log; throw it away when the episode broke off."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autovla_core import geometry
-from autovla_core.contracts import Control, Plan, Scene
+from autovla_core.contracts import Control, Outlook, Plan, Scene
 from autovla_core.control.lateral import MAX_CURVATURE, curvature_of
 from autovla_core.control.tracker import Tracker, TrackerConfig
 from autovla_core.expert import hazards
@@ -50,6 +50,7 @@ class ExpertDecision:
     plan: Plan  # a rollout of itself, from the pose at its ``observed_at_s``
     target_speed: float  # m/s after 1 s of the plan
     reason: Reason
+    outlook: Outlook  # where the plan was made
 
     @property
     def poses(self) -> np.ndarray:
@@ -62,6 +63,7 @@ class _Intent:
     plan: Plan
     target_speed: float
     reason: Reason
+    outlook: Outlook
 
 
 class Expert:
@@ -97,7 +99,7 @@ class Expert:
         intent = self._intent
         control = self._tracker.step(intent.plan, scene.time_s, scene.speed, self._yaw_rate)
         self._steer = control.steer
-        return ExpertDecision(control, intent.plan, intent.target_speed, intent.reason)
+        return ExpertDecision(control, intent.plan, intent.target_speed, intent.reason, intent.outlook)
 
     def was_steered(self, steer: float) -> None:
         """Learn that somebody else held the wheel: plans begin with the curvature that the car really has."""
@@ -105,11 +107,13 @@ class Expert:
 
     def _think(self, scene: Scene) -> None:
         s = self.progress.s
-        rollout, cruise = self._roll_out(scene, s)
+        rollout, cruise, lead_m = self._roll_out(scene, s)
         poses = geometry.relative(scene.pose, rollout.poses[_PLAN_INDEX])
         poses[np.abs(poses) < 1e-9] = 0.0
         plan = Plan(poses=poses, observed_at_s=scene.time_s, ready_at_s=scene.time_s)
-        self._intent = _Intent(plan, float(rollout.speed[10]), self._reason(rollout, cruise, s + scene.length / 2))
+        reason = self._reason(rollout, cruise, s + scene.length / 2)
+        outlook = self._rules.outlook(scene, s + scene.length / 2, reason.rule, lead_m)
+        self._intent = _Intent(plan, float(rollout.speed[10]), reason, outlook)
 
     def _watch_turning(self, scene: Scene) -> None:
         if self._last is not None and scene.time_s > self._last[0]:
@@ -117,13 +121,16 @@ class Expert:
             self._yaw_rate = turned / (scene.time_s - self._last[0])
         self._last = (scene.time_s, float(scene.pose[2]))
 
-    def _roll_out(self, scene: Scene, s: float) -> tuple[Rollout, float]:
+    def _roll_out(self, scene: Scene, s: float) -> tuple[Rollout, float, float]:
+        """The drive, the speed wanted on a free road, and the distance to the nearest leader."""
         speed = self.config.speed
         half_length = scene.length / 2
         rates = self._turning.update(scene.actors, scene.time_s)
         half_corridor = scene.width / 2 + hazards.CORRIDOR_MARGIN_M
         near = hazards.nearby(scene.actors, rates, self.path, s, half_corridor)
-        constraints = [*hazards.leaders(near, s), *self._rules.stops(scene, s + half_length)]
+        ahead = hazards.leaders(near, s)
+        lead_m = min((leader.rear_s for leader in ahead), default=math.inf) - s - half_length
+        constraints = [*ahead, *self._rules.stops(scene, s + half_length)]
         constraints.append(Stop(self.path.length + 15.0, 0, "end"))
         start = self._start(scene, s, half_length)
         cruise = speed.limit_share * scene.speed_limit
@@ -135,7 +142,7 @@ class Expert:
         yields = self._remembered(found, scene.time_s)
         if yields:
             rollout = drive(self.path, start, [*constraints, *yields], cruise, speed)
-        return rollout, cruise
+        return rollout, cruise, lead_m
 
     def _start(self, scene: Scene, s: float, half_length: float) -> Start:
         curvature = min(max(curvature_of(self._steer), -MAX_CURVATURE), MAX_CURVATURE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from autovla_core.contracts import LightState, Scene, StopLine
+from autovla_core.contracts import LightState, Outlook, Scene, StopLine
 from autovla_core.expert.speed import SpeedConfig, Stop, needed_deceleration
 
 YELLOW_DECELERATION = 3.5  # m/s2: a harder stop than this is not made for yellow
@@ -42,6 +42,21 @@ class Rules:
             if stop is not None:
                 out.append(stop)
         return out
+
+    def outlook(self, scene: Scene, front_s: float, rule: str, lead_m: float) -> Outlook:
+        """The nearest lines ahead of the front bumper at ``front_s`` by kind; call after ``stops``."""
+        nearest = {"red": math.inf, "green": math.inf, "sign": math.inf}
+        for line in scene.stop_lines:
+            if line.route_s < front_s - _PASSED_M or line.state is LightState.OFF and line.kind == "light":
+                continue
+            if line.kind == "light":
+                kind = "green" if line.state is LightState.GREEN else "red"
+            elif self._waited.get(line.id, 0.0) < SIGN_WAIT_S:
+                kind = "sign"
+            else:
+                continue
+            nearest[kind] = min(nearest[kind], line.route_s - front_s)
+        return Outlook(rule, nearest["red"], nearest["green"], nearest["sign"], lead_m)
 
     def green_line(self, s: float) -> float | None:
         """The line (m along the route) of the junction that the ego enters or crosses on green; None elsewhere."""

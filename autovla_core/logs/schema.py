@@ -19,7 +19,7 @@ import numpy as np
 
 from autovla_core.contracts import PLAN_STEPS
 
-SCHEMA = "autovla-route-log/1"
+SCHEMA = "autovla-route-log/2"
 META_FILE, TICKS_FILE, PLANS_FILE = "route.json", "ticks.npz", "plans.npz"
 JPEG_QUALITY = 90
 TICK_S = 0.05
@@ -73,6 +73,8 @@ PLAN_COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
     "speed": (np.float32, ()),
     "acceleration": (np.float32, ()),
     "command": (np.int8, ()),
+    "rule": (np.int8, ()),  # index into contracts.RULES
+    **{name: (np.float32, ()) for name in ("red_m", "green_m", "sign_m", "lead_m")},  # contracts.Outlook
 }
 
 

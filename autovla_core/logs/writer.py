@@ -12,7 +12,7 @@ from types import TracebackType
 import numpy as np
 from PIL import Image
 
-from autovla_core.contracts import PLAN_STEPS
+from autovla_core.contracts import PLAN_STEPS, RULES, Outlook
 from autovla_core.errors import LogError
 from autovla_core.logs import schema
 from autovla_core.logs.schema import RouteMeta, Tick
@@ -34,7 +34,7 @@ class RouteWriter:
             shutil.rmtree(self._partial)
         self._partial.mkdir(parents=True)
         self._ticks: list[Tick] = []
-        self._plans: list[tuple[int, np.ndarray]] = []
+        self._plans: list[tuple[int, np.ndarray, Outlook]] = []
         self._images: dict[str, list[int]] = {camera: [] for camera in meta.rig}
 
     def tick(self, tick: Tick) -> int:
@@ -58,13 +58,13 @@ class RouteWriter:
         Image.fromarray(np.ascontiguousarray(rgb)).save(file, quality=schema.JPEG_QUALITY)
         self._images[camera].append(tick)
 
-    def plan(self, tick: int, poses: np.ndarray) -> None:
+    def plan(self, tick: int, poses: np.ndarray, outlook: Outlook | None = None) -> None:
         """Store the plan (10, 3) made at ``tick``, in the ego frame there; state and command come from that tick."""
         self._check_tick(tick)
         poses = np.asarray(poses, np.float32)
         if poses.shape != (PLAN_STEPS, 3) or not np.isfinite(poses).all():
             raise LogError(f"plan at tick {tick}: found {poses.shape} or NaN, expected finite ({PLAN_STEPS}, 3)")
-        self._plans.append((tick, poses))
+        self._plans.append((tick, poses, outlook or Outlook()))
 
     def close(self, outcome: Mapping[str, object] | None = None) -> Path:
         """Write the tables, rename the folder to its final name and return that."""
@@ -109,14 +109,17 @@ class RouteWriter:
         }
 
     def _plan_table(self) -> dict[str, np.ndarray]:
-        rows = [self._ticks[tick] for tick, _ in self._plans]
+        rows = [self._ticks[tick] for tick, _, _ in self._plans]
+        outlooks = [outlook for _, _, outlook in self._plans]
         values = {
             "time_s": [row.time_s for row in rows],
-            "tick": [tick for tick, _ in self._plans],
-            "poses": [poses for _, poses in self._plans],
+            "tick": [tick for tick, _, _ in self._plans],
+            "poses": [poses for _, poses, _ in self._plans],
             "speed": [row.speed for row in rows],
             "acceleration": [row.acceleration for row in rows],
             "command": [row.command for row in rows],
+            "rule": [RULES.index(outlook.rule) for outlook in outlooks],
+            **{n: [getattr(outlook, n) for outlook in outlooks] for n in ("red_m", "green_m", "sign_m", "lead_m")},
         }
         return {
             name: np.array(values[name], dtype).reshape(-1, *shape)

@@ -20,6 +20,7 @@ from autovla_core.model import checkpoint
 from autovla_core.model.checkpoint import Record
 from autovla_core.model.encoding import CameraView, Encoder
 from autovla_core.model.generate import decode_actions
+from autovla_core.model.images import fit
 from autovla_core.model.patches import batch_vision
 
 logger = logging.getLogger(__name__)
@@ -111,12 +112,11 @@ class AutoVLA:
             raise ObservationError(
                 f"no clip of camera {camera.id!r}; the observation holds {sorted(observation.clips)}"
             )
-        expected = (CLIP_IMAGES, camera.height, camera.width, 3)
-        if clip.images.shape != expected or clip.images.dtype != np.uint8:
-            raise ObservationError(
-                f"clip of {camera.id!r} is {clip.images.shape} {clip.images.dtype}, expected {expected} uint8"
-            )
-        images = np.zeros_like(clip.images) if self._blind else np.ascontiguousarray(clip.images)
+        if len(clip.images) != CLIP_IMAGES:
+            raise ObservationError(f"clip of {camera.id!r} has {len(clip.images)} images, expected {CLIP_IMAGES}")
+        images = np.ascontiguousarray(fit(clip.images, camera.height, camera.width))
+        if self._blind:
+            images = np.zeros_like(images)
         return torch.from_numpy(images)[None]
 
 

@@ -34,7 +34,7 @@ class CameraSpec:
 
 
 def _looking(id: str, x: float, y: float, yaw: float) -> CameraSpec:
-    return CameraSpec(id, x, y, 1.6, 0.0, 0.0, yaw, 224, 112, 80.0)
+    return CameraSpec(id, x, y, 1.6, 0.0, 0.0, yaw, 280, 140, 80.0)
 
 
 RIGS: dict[str, tuple[CameraSpec, ...]] = {

@@ -51,7 +51,7 @@ def test_a_server_that_never_answers_is_one_clear_sentence():
 
 def test_forced_noise_is_the_leaderboards_and_sensor_tick_is_ours():
     camera = sensor_suite._attributes({**rig("front")[0].sensor(), "sensor_tick": 0.5, "lens_k": 3})
-    assert camera == {"image_size_x": "224", "image_size_y": "112", "fov": "80.0", "sensor_tick": "0.5"}
+    assert camera == {"image_size_x": "280", "image_size_y": "140", "fov": "80.0", "sensor_tick": "0.5"}
     gnss = sensor_suite._attributes({"type": "sensor.other.gnss", "noise_lat_stddev": 0.0})
     assert float(gnss["noise_lat_stddev"]) == 5e-6
 
@@ -68,7 +68,7 @@ def tick(time_s: float, speed: float = 5.0, camera: bool = True) -> dict:
         "SPEED": (1, {"speed": speed}),
     }
     if camera:
-        data["front"] = (1, np.full((112, 224, 4), int(time_s * 20) % 256, np.uint8))
+        data["front"] = (1, np.full((140, 280, 4), int(time_s * 20) % 256, np.uint8))
     return data
 
 
@@ -78,7 +78,7 @@ def test_an_observation_is_built_from_a_ticks_sensor_data():
         motion = observer.update(tick(k * 0.05), k * 0.05)
     seen = observer.observe()
     assert motion.yaw_rate == pytest.approx(-0.1)
-    assert seen.clips["front"].images.shape == (4, 112, 224, 3)
+    assert seen.clips["front"].images.shape == (4, 140, 280, 3)
     assert np.diff(seen.clips["front"].times_s) == pytest.approx(0.5)
     assert seen.pose == pytest.approx([5.0 * 79 * 0.05, 0.0, 0.0], abs=0.05)
     assert seen.command == Command.STRAIGHT

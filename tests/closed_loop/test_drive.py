@@ -159,7 +159,7 @@ def test_a_slow_camera_is_there_only_when_it_fired_and_makes_clips(session):
         observer.update(data, tick * 0.05)
     assert np.diff(fired).tolist() == [10] * (len(fired) - 1) and len(fired) == 5
     clip = observer.observe().clips["front"]
-    assert clip.images.shape == (4, 112, 224, 3) and clip.images.std() > 10
+    assert clip.images.shape == (4, 140, 280, 3) and clip.images.std() > 10
     at = ego.get_transform()
     assert observer.motion.pose[:2] == pytest.approx([at.location.x, -at.location.y], abs=0.5)
 

@@ -133,7 +133,7 @@ def test_a_recorded_route_is_a_training_route(there, graph, tmp_path):
     assert done.reason == "" and collection.is_done(0) and not collection.is_done(1)
     log = RouteLog(tmp_path / done.name)
     assert list(log.plans["tick"]) == list(log.image_ticks["front"]) == list(range(0, len(log), 5))
-    assert log.clip("front", 40).images.shape == (4, 112, 224, 3)
+    assert log.clip("front", 40).images.shape == (4, 140, 280, 3)
     assert log.ticks["perturbed"].any() and log.outcome["status"] == "Perfect"
     assert simulated_seconds(tmp_path) == pytest.approx(0.05 * len(log))
 

@@ -222,3 +222,29 @@ def test_two_drives_of_the_same_scenes_are_identical():
     a, b = drive(route(10.0), 12.0, world), drive(route(10.0), 12.0, world)
     assert a.speed == b.speed
     assert all((x.poses == y.poses).all() for x, y in zip(a.decisions, b.decisions))
+
+
+def test_it_says_what_lies_ahead_and_which_of_it_binds():
+    def world(t: float) -> tuple[list[Actor], list[StopLine]]:
+        state = LightState.RED if t < 6.0 else LightState.GREEN
+        return [Actor(9, "vehicle", np.array([70.0, 0.0, 0.0]), 0.0, 4.0, 2.0)], [StopLine(5, "light", 30.0, state)]
+
+    log = drive(route(), 12.0, world)
+    waiting = log.decisions[100].outlook
+    assert waiting.rule == "light" and waiting.red_m == pytest.approx(30.0 - log.front[99], abs=0.1)
+    assert math.isinf(waiting.green_m) and math.isinf(waiting.sign_m)
+    free = log.decisions[125].outlook
+    assert (
+        free.rule != "light"
+        and math.isinf(free.red_m)
+        and free.green_m == pytest.approx(30.0 - log.front[125], abs=0.4)
+    )
+    assert free.lead_m == pytest.approx(68.0 - log.front[125], abs=0.4)
+
+
+def test_a_stop_sign_is_ahead_until_it_was_obeyed():
+    log = drive(route(), 16.0, lambda t: ([], [StopLine(5, "stop", 40.0)]))
+    first_stand = next(i for i, v in enumerate(log.speed) if i > 60 and v < 0.01)
+    assert log.decisions[60].outlook.rule == "stop_sign" or log.decisions[first_stand - 10].outlook.rule == "stop_sign"
+    assert log.decisions[first_stand - 10].outlook.sign_m < 5.0
+    assert math.isinf(log.decisions[first_stand + 40].outlook.sign_m)

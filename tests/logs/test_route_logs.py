@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from autovla_core.contracts import RULES, Outlook
 from autovla_core.errors import LogError
 from autovla_core.logs.reader import RouteLog, route_folders
 from autovla_core.logs.schema import RouteMeta, Tick
@@ -136,3 +137,12 @@ def test_a_missing_image_is_an_error_that_names_the_file(tmp_path):
     (folder / "camera_front" / "000040.jpg").unlink()
     with pytest.raises(LogError, match="000040.jpg"):
         log.clip("front", 40)
+
+
+def test_what_the_expert_knew_lies_beside_its_plan(tmp_path):
+    writer = write(tmp_path / "r1", ticks=10)
+    writer.plan(9, np.zeros((10, 3)), Outlook("light", red_m=12.5))
+    writer.close()
+    plans = RouteLog(tmp_path / "r1").plans
+    assert [RULES[i] for i in plans["rule"]] == ["", "", "light"], "a driver that knows nothing says nothing"
+    assert plans["red_m"].tolist() == [np.inf, np.inf, 12.5] and np.isinf(plans["lead_m"]).all()

@@ -53,3 +53,15 @@ def test_soft_targets_are_the_hard_ones_when_narrow_and_share_with_neighbours_wh
     index, share = losses.neighbour_table(corners, 0.5, neighbours=2)
     assert index[0].tolist() == [0, 1]
     assert share[0, 1].item() == pytest.approx(math.exp(-0.02 / 0.5) / (1 + math.exp(-0.02 / 0.5)), rel=1e-4)
+
+
+def test_the_outlook_counts_labelled_samples_only() -> None:
+    rule, nearness = torch.tensor([4, 0]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    predicted = torch.zeros(2, 8 + 2)
+    expected = math.log(8) + 2 * math.log(2)  # eight rules and two coins, nothing known
+    assert losses.outlook_loss(predicted, rule, nearness).item() == pytest.approx(expected)
+    predicted[1] = 100.0
+    assert losses.outlook_loss(predicted, rule, nearness).item() == pytest.approx(expected)
+    predicted[0, 4], predicted[0, 8], predicted[0, 9] = 100.0, 100.0, -100.0
+    assert losses.outlook_loss(predicted, rule, nearness).item() == pytest.approx(0.0, abs=1e-6)
+    assert losses.outlook_loss(predicted, torch.zeros(2, dtype=torch.long), nearness).item() == 0.0

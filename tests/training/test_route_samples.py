@@ -51,9 +51,18 @@ def test_the_second_opening_reads_the_cache(
     assert np.array_equal(first.clips(some)["front"], second.clips(some)["front"])
 
 
-def test_images_of_another_size_and_unknown_cameras_are_named(route_logs: Path, codebook: Codebook, tmp_path) -> None:
+def test_images_are_made_as_large_as_the_model_wants_them(route_logs: Path, codebook: Codebook, tmp_path) -> None:
+    small = RouteDataset(find_routes([route_logs])[:1], (CameraView("front", 28, 42),), codebook, tmp_path)
+    large = RouteDataset(find_routes([route_logs])[:1], CAMERAS, codebook, tmp_path)
+    some = np.array([0, 7])
+    shrunk = small.clips(some)["front"].astype(int)
+    mean = large.clips(some)["front"].reshape(2, 4, 28, 2, 42, 2, 3).mean(axis=(3, 5))
+    assert shrunk.shape == (2, 4, 28, 42, 3) and np.abs(shrunk - mean).mean() < 2.0
+
+
+def test_images_of_another_shape_and_unknown_cameras_are_named(route_logs: Path, codebook: Codebook, tmp_path) -> None:
     folders = find_routes([route_logs])[:1]
-    with pytest.raises(LogError, match=r"expected \(112, 224, 3\)"):
+    with pytest.raises(LogError, match="stretched to fit 224x112"):
         RouteDataset(folders, (CameraView("front", 112, 224),), codebook, tmp_path)
     with pytest.raises(LogError, match="rear"):
         RouteDataset(folders, (CameraView("rear", 56, 84),), codebook, tmp_path)

@@ -20,12 +20,15 @@ from tqdm.auto import tqdm
 
 from autovla_core.action import tokenizer
 from autovla_core.action.codebook import Codebook
-from autovla_core.contracts import CLIP_IMAGES, STEP_S, Command
-from autovla_core.errors import LogError
+from autovla_core.contracts import CLIP_IMAGES, RULES, STEP_S, Command
+from autovla_core.errors import LogError, ObservationError
 from autovla_core.logs.reader import RouteLog, route_folders
 from autovla_core.model.encoding import CameraView
+from autovla_core.model.images import fit
 
 logger = logging.getLogger(__name__)
+
+AHEAD = ("red_m", "green_m", "sign_m", "lead_m")  # of contracts.Outlook
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Samples:
     poses: np.ndarray  # (S, 10, 3)
     tokens: np.ndarray  # (S, 10)
     perturbed: np.ndarray  # (S,) bool: the ego was pushed within the last second
+    rule: np.ndarray  # (S,) index into contracts.RULES
+    ahead_m: np.ndarray  # (S, 4) to a red light, a green one, a stop sign, a leader; inf where there is none
 
     def __len__(self) -> int:
         return len(self.route)
@@ -61,6 +66,8 @@ EVENTS: dict[str, Callable[[Samples], np.ndarray]] = {
     "standing": lambda s: (s.speed < 0.3) & (_reach(s) < 0.5),
     "lane_change": lambda s: np.isin(s.command, (Command.CHANGE_LEFT, Command.CHANGE_RIGHT)),
     "perturbed": lambda s: s.perturbed,
+    "light": lambda s: (s.rule == RULES.index("light")) & (s.speed > 0.5),
+    "stop_sign": lambda s: (s.rule == RULES.index("stop_sign")) & (s.speed > 0.5),
 }
 
 
@@ -177,9 +184,10 @@ def _image_array(log: RouteLog, camera: CameraView, cache: Path) -> np.ndarray:
         array = np.empty((len(ticks), *shape), np.uint8)
         for row, tick in enumerate(ticks):
             image = log.image(camera.id, tick)
-            if image.shape != shape:
-                raise LogError(f"{log.folder}: images of {camera.id!r} are {image.shape}, expected {shape}")
-            array[row] = image
+            try:
+                array[row] = fit(image, camera.height, camera.width)
+            except ObservationError as error:
+                raise LogError(f"{log.folder}, camera {camera.id!r}: {error}") from None
         return array
 
     return _cached(cache / f"{_fingerprint(log, camera, len(ticks))}.images.npy", decode)
@@ -206,6 +214,8 @@ def _samples(log: RouteLog, cameras: tuple[CameraView, ...], tokens: np.ndarray)
         command=log.plans["command"].astype(np.int64),
         poses=log.plans["poses"].astype(float),
         tokens=np.array(tokens),
+        rule=log.plans["rule"].astype(np.int64),
+        ahead_m=np.stack([log.plans[name] for name in AHEAD], axis=1).astype(float),
         perturbed=pushes[plan_ticks + 1] > pushes[np.maximum(plan_ticks - second, 0)],
     )
 
