@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
-    0: {"errors", "geometry", "footprints", "frames", "contracts", "config"},
+    0: {"errors", "geometry", "footprints", "frames", "contracts", "config", "restricted_pickle"},
     1: {"action", "prompt", "control", "route", "sensing", "expert", "logs", "scoring"},
     2: {"model", "serving"},
     3: {"driving"},
@@ -35,13 +35,19 @@ THIRD_PARTY = {
     "peft": {"autovla_core/model", "training"},
     "accelerate": {"autovla_core/model", "training"},
     "pygame": {"autovla_core/view"},
-    "numba": {"autovla_core/minicarla/sensors", "autovla_core/minicarla/world", "autovla_core/scoring/pdm.py"},
+    "numba": {
+        "autovla_core/minicarla/sensors",
+        "autovla_core/minicarla/world",
+        "autovla_core/model/kernel.py",
+        "autovla_core/scoring/pdm",
+    },
     "av": {"autovla_core/view", "autovla_core/logs", "autovla_core/model"},
     "PIL": {"autovla_core/view", "autovla_core/logs", "autovla_core/model", "training/datasets"},
     "ray": {"autovla_core/evaluation/queue.py"},
 }
 PROGRAMS = ("agents", "tools", "training")
 FORBIDDEN_MODULES = {"pickle", "dill", "shelve", "marshal"}
+PICKLE_READER = "autovla_core/restricted_pickle.py"  # reads strangers' pickles by a table of names
 FORBIDDEN_CALLS = {"eval", "exec", "__import__"}
 
 SOURCES = sorted(p for top in ("autovla_core", "agents", "tools", "training") for p in (ROOT / top).rglob("*.py"))
@@ -118,7 +124,11 @@ def test_a_third_party_package_stays_in_its_rooms(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative)
 def test_no_pickle_no_eval_no_star(path: Path) -> None:
-    wrong = [f"line {line}: {name}" for name, line in imports(path) if name.split(".")[0] in FORBIDDEN_MODULES]
+    wrong = [
+        f"line {line}: {name}"
+        for name, line in imports(path)
+        if name.split(".")[0] in FORBIDDEN_MODULES and not (relative(path) == PICKLE_READER and name == "pickle")
+    ]
     wrong += [f"line {line}: {name}" for name, line in imports(path) if name.endswith(".*")]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FORBIDDEN_CALLS:

@@ -60,6 +60,7 @@ METHODS: dict[str, Method] = {
         get_traffic_manager_running=episode.traffic_manager_running,
         add_traffic_manager_running=episode.add_traffic_manager,
         destroy_traffic_manager=episode.remove_traffic_manager,
+        minicarla_save_state=episode.save_state,
         get_actors_by_id=actors.by_id,
         spawn_actor=actors.spawn,
         spawn_actor_with_parent=actors.spawn_attached,
@@ -82,6 +83,8 @@ METHODS: dict[str, Method] = {
     **_acts(
         load_new_episode=episode.load_episode,
         copy_opendrive_to_file=episode.upload_opendrive,
+        minicarla_restore_state=episode.restore_state,
+        minicarla_forget_state=episode.forget_state,
         set_weather_parameters=episode.set_weather,
         set_imui_gravity=episode.set_gravity,
         set_actor_location=actors.set_location,

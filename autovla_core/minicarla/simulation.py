@@ -17,11 +17,15 @@ from autovla_core.minicarla.sensors.hub import SensorHub
 from autovla_core.minicarla.sensors.snapshot import snapshot
 from autovla_core.minicarla.wire import stream
 from autovla_core.minicarla.wire.values import NO_ROTATION, Description, Pose
+from autovla_core.minicarla.world import saved
 from autovla_core.minicarla.world.actor import Actor
+from autovla_core.minicarla.world.saved import SavedStateError, SavedWorld
 from autovla_core.minicarla.world.town import TOWNS, Town, TownError, load_opendrive, load_town
 from autovla_core.minicarla.world.world import World
 
 logger = logging.getLogger(__name__)
+
+MOST_SAVED_STATES = 64
 
 MAPS = "Carla/Maps/"
 UPLOADED = "OpenDriveMap"
@@ -68,6 +72,8 @@ class Simulation:
         self.destroyed_since_tick = False
         self.uploaded_xodr: str | None = None
         self._last_stream_id = stream.WORLD_STREAM_ID
+        self._saved: dict[int, tuple[SavedWorld, dict]] = {}  # number: world, sensors
+        self._last_saved = 0
         self._make_renderer = make_renderer
         self._wall_clock = wall_clock
         self.world = World(load_town(town), seed=self.traffic.seed)
@@ -119,6 +125,7 @@ class Simulation:
         reference = GeoReference.of_map(town.xodr)
         self.sensors = SensorHub(self.stream_port, reference, lambda: self._make_renderer(town))
         self.destroyed_since_tick = False
+        self._saved.clear()  # of another episode
         if self.traffic.vehicles:
             spawned = self.world.spawn_traffic(self.traffic.vehicles, self.traffic.seed)
             logger.info("spawned %d vehicles driven by the server", len(spawned))
@@ -168,6 +175,49 @@ class Simulation:
         self.sensors.remove(actor_id)
         if actor is not None and actor.stream_id:
             self.closed_streams.append(actor.stream_id)
+
+    # ---------------------------------------------------------------------------- saved states
+
+    def save_state(self) -> int:
+        """Keep the whole world and its sensors as they are now; return the number to restore it by.
+
+        Raises:
+            SavedStateError: too many are kept.
+        """
+        if len(self._saved) >= MOST_SAVED_STATES:
+            raise SavedStateError(f"{len(self._saved)} states are kept, the most there may be; forget one first")
+        self._last_saved += 1
+        self._saved[self._last_saved] = saved.save(self.world), self.sensors.save()
+        return self._last_saved
+
+    def restore_state(self, number: int) -> None:
+        """Go back to a saved state; it stays kept. Actors spawned since are gone, destroyed ones live again.
+
+        Raises:
+            SavedStateError: no such state.
+        """
+        world, sensors = self._state(number)
+        streams = {a.stream_id for a in self.world.actors.values() if a.stream_id}
+        saved.restore(self.world, world)
+        self.sensors.restore(sensors)
+        streams -= {a.stream_id for a in self.world.actors.values()}
+        self.closed_streams.extend(sorted(streams))
+        self.destroyed_since_tick = True
+
+    def forget_state(self, number: int) -> None:
+        """Free a saved state.
+
+        Raises:
+            SavedStateError: no such state.
+        """
+        self._state(number)
+        del self._saved[number]
+
+    def _state(self, number: int) -> tuple[SavedWorld, dict]:
+        try:
+            return self._saved[number]
+        except KeyError:
+            raise SavedStateError(f"no saved state {number}; kept are {sorted(self._saved)}") from None
 
     # ---------------------------------------------------------------------------- time
 

@@ -98,7 +98,8 @@ def test_every_call_of_carla_is_answered_or_refused_by_name(name: str) -> None:
 
 
 def test_nothing_is_in_the_table_that_carla_does_not_have() -> None:
-    assert set(methods.METHODS) | methods.ABSENT | methods.ABSENT_VOID == set(CATALOGUE.split())
+    ours = {name for name in methods.METHODS if name.startswith("minicarla_")}
+    assert set(methods.METHODS) - ours | methods.ABSENT | methods.ABSENT_VOID == set(CATALOGUE.split())
 
 
 @pytest.mark.parametrize("name", sorted(methods.ABSENT))

@@ -101,6 +101,21 @@ def sensor_token(session: Session, stream_id: object) -> list:
     return [stream.token(values.integer(stream_id, "stream id"), session.simulation.stream_port)]
 
 
+# ------------------------------------------------------------------- saved states: not in CARLA
+
+
+def save_state(session: Session) -> int:
+    return session.simulation.save_state()
+
+
+def restore_state(session: Session, number: object) -> None:
+    session.simulation.restore_state(values.integer(number, "saved state"))
+
+
+def forget_state(session: Session, number: object) -> None:
+    session.simulation.forget_state(values.integer(number, "saved state"))
+
+
 # ------------------------------------------------------------------- registry of Traffic Managers
 
 

@@ -26,39 +26,31 @@ JACKETS = ((150, 40, 40), (40, 70, 130), (200, 190, 170), (60, 100, 60), (90, 90
 PEDALS_BRAKE = 0.02  # a pedal pressed more than this lights the brake lamps
 
 
-class Cast:
-    """Turns the actors of a world into instances; remembers how far walkers have walked."""
+def instances_of(world: World) -> list[Instance]:
+    """Return everything that is drawn on top of the town, in the order of actor ids."""
+    shown = [instance for _, actor in sorted(world.actors.items()) for instance in _instances(actor, world)]
+    return shown + list(_traffic_lights(world))
 
-    def __init__(self) -> None:
-        self._walked: dict[int, tuple[np.ndarray, float]] = {}
 
-    def instances(self, world: World) -> list[Instance]:
-        """Return everything that is drawn on top of the town, in the order of actor ids."""
-        self._walked = {i: walked for i, walked in self._walked.items() if i in world.actors}
-        shown = [instance for _, actor in sorted(world.actors.items()) for instance in self._actor(actor, world)]
-        return shown + list(_traffic_lights(world))
+def _instances(actor: Actor, world: World) -> Iterator[Instance]:
+    if isinstance(actor, Vehicle):
+        if f"vehicle:{actor.type_id}" in templates():
+            yield vehicle_instance(actor, world.time)
+    elif isinstance(actor, Walker):
+        yield _walker(actor)
+    elif f"prop:{actor.type_id}" in templates():
+        key = f"prop:{actor.type_id}"
+        yield Instance(key, actor.location, actor.rotation, actor_id=actor.id, tag=int(Tag.DYNAMIC))
 
-    def _actor(self, actor: Actor, world: World) -> Iterator[Instance]:
-        if isinstance(actor, Vehicle):
-            if f"vehicle:{actor.type_id}" in templates():
-                yield vehicle_instance(actor, world.time)
-        elif isinstance(actor, Walker):
-            yield self._walker(actor)
-        elif f"prop:{actor.type_id}" in templates():
-            key = f"prop:{actor.type_id}"
-            yield Instance(key, actor.location, actor.rotation, actor_id=actor.id, tag=int(Tag.DYNAMIC))
 
-    def _walker(self, walker: Walker) -> Instance:
-        """A walker's location is the middle of its body, 0.93 m up for adults."""
-        before, distance = self._walked.get(walker.id, (walker.location, 0.0))
-        distance += float(np.linalg.norm((walker.location - before)[:2]))
-        self._walked[walker.id] = (walker.location.copy(), distance)
-        moving = float(np.linalg.norm(walker.velocity[:2])) > 0.05
-        pose = ("walker_left", "walker", "walker_right", "walker")[math.floor(2 * distance / STRIDE_M) % 4]
-        half = float(walker.box_extent[2]) or 0.93
-        foot = walker.location - (0.0, 0.0, half)
-        tint = _linear(_jacket(walker.type_id))
-        return Instance(pose if moving else "walker", foot, walker.rotation, tint, walker.id, int(Tag.PEDESTRIAN))
+def _walker(walker: Walker) -> Instance:
+    """A walker's location is the middle of its body, 0.93 m up for adults."""
+    moving = float(np.linalg.norm(walker.velocity[:2])) > 0.05
+    pose = ("walker_left", "walker", "walker_right", "walker")[math.floor(2 * walker.walked_m / STRIDE_M) % 4]
+    half = float(walker.box_extent[2]) or 0.93
+    foot = walker.location - (0.0, 0.0, half)
+    tint = _linear(JACKETS[sum(walker.type_id.encode()) % len(JACKETS)])
+    return Instance(pose if moving else "walker", foot, walker.rotation, tint, walker.id, int(Tag.PEDESTRIAN))
 
 
 def vehicle_instance(vehicle: Vehicle, time_s: float) -> Instance:
@@ -101,16 +93,3 @@ def _linear(color: tuple[int, int, int]) -> tuple[float, float, float]:
     """Colour 0..255 as on a screen -> linear 0..1."""
     red, green, blue = ((channel / 255.0) ** 2.2 for channel in color)
     return red, green, blue
-
-
-def _jacket(type_id: str) -> tuple[int, int, int]:
-    palette = (
-        (150, 40, 40),
-        (40, 70, 130),
-        (200, 190, 170),
-        (60, 100, 60),
-        (90, 90, 95),
-        (200, 150, 60),
-        (120, 60, 110),
-    )
-    return palette[sum(type_id.encode()) % len(palette)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -61,6 +62,14 @@ class SensorHub:
         """Forget a sensor; unknown ids are ignored."""
         for table in (self._schedules, self._gnss, self._imus):
             table.pop(actor_id, None)
+
+    def save(self) -> dict[str, dict]:
+        """What measuring changes: when each sensor is due, its noise, its track."""
+        return copy.deepcopy({name: getattr(self, name) for name in ("_schedules", "_gnss", "_imus")})
+
+    def restore(self, saved: dict[str, dict]) -> None:
+        """Go back to what ``save`` returned; sensors that came later are forgotten."""
+        self.__dict__.update(copy.deepcopy(saved))
 
     def measure(self, world: World, delta_s: float, subscribed: Collection[int]) -> Iterator[tuple[int, list]]:
         """Yield (stream id, pieces of one frame) for every due sensor that somebody listens to."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autovla_core.minicarla.sensors import shading, sky
-from autovla_core.minicarla.sensors.appearance import Cast
+from autovla_core.minicarla.sensors.appearance import instances_of
 from autovla_core.minicarla.sensors.meshes import templates
 from autovla_core.minicarla.sensors.raster import Buffers, Spans, View, rasterise
 from autovla_core.minicarla.sensors.scene import Geometry, Instance, ShadowMap, place, turn_from_carla
@@ -47,7 +47,6 @@ class Renderer:
         self._geometry = Geometry(town_mesh, templates())
         self._noise, self._curve = sky.surface_noise(), sky.tone_curve()
         self._weather: Weather | None = None
-        self._cast = Cast()
         self._frame = 0
         self._shown: tuple[Instance, ...] = ()
         self._instances, self._spans = place(self._geometry, ())
@@ -72,7 +71,7 @@ class Renderer:
     def update(self, world: World) -> None:
         """Take over a tick's weather, actors and lights; once per tick, before the cameras."""
         self.set_weather(world.weather)
-        self.show(self._cast.instances(world), world.frame - world.first_frame)
+        self.show(instances_of(world), world.frame - world.first_frame)
 
     def show(self, instances: Sequence[Instance], frame: int = 0) -> None:
         """Replace everything that moves; ``frame`` seeds the falling rain."""

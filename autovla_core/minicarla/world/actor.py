@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -68,6 +69,18 @@ class Actor:
     color: tuple[int, int, int] = (128, 128, 128)
     light_state: int = 0  # VehicleLightState bits
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Actor:
+        """A clone with arrays of its own; attributes and physics are replaced, never changed, and stay shared."""
+        clone = object.__new__(type(self))
+        memo[id(self)] = clone
+        for name, value in self.__dict__.items():
+            clone.__dict__[name] = value.copy() if isinstance(value, np.ndarray) else value
+        if self.relative is not None:
+            clone.relative = tuple(part.copy() for part in self.relative)
+        if isinstance(self, (Vehicle, Walker)):
+            clone.control = copy.copy(self.control)
+        return clone
+
     @property
     def kind(self) -> str:
         prefix = self.type_id.split(".", 2)
@@ -96,6 +109,7 @@ class Vehicle(Actor):
 class Walker(Actor):
     control: WalkerControl = field(default_factory=WalkerControl)
     thrown: bool = False  # hit by a car, and still sliding
+    walked_m: float = 0.0  # so far: which leg is in front
 
 
 @dataclass(eq=False)

@@ -57,6 +57,10 @@ class Fleet:
             if not actor.simulate_physics:
                 self.bodies[i, c.INVERSE_MASS] = 0.0
 
+    def unchanging(self) -> list[object]:
+        """Parts that a tick only reads."""
+        return [self.town, self.statics, self.rows]
+
     def gather(self) -> None:
         """Read poses and speeds of all members."""
         if self.vehicles:

@@ -69,6 +69,11 @@ class Traffic:
                 self._drivers[i] = Driver(vehicle, self._seed, vehicle.id - self._first_id)
                 self._start(number, self._drivers[i])
 
+    def unchanging(self) -> list[object]:
+        """Parts that a tick only reads."""
+        paths = [driver.path for driver in self._drivers.values()]
+        return [self._town, self._rules.lanes, self._rules.stop_signs, *paths]
+
     def step(self, fleet: Fleet, dt: float) -> None:
         """Set the controls of all drivers from the gathered state of the world."""
         members = np.array([fleet.row_of[i] for i in self._drivers], np.int64)

@@ -26,6 +26,7 @@ def advance(walker: Walker, ground: float, gravity: float, dt: float) -> None:
     if not standing or climb > 0.0:
         climb -= gravity * dt
     walker.location[:2] += velocity * dt
+    walker.walked_m += math.hypot(*velocity.tolist()) * dt
     soles += climb * dt
     if soles <= ground + 0.02:
         soles, climb = ground, 0.0

@@ -197,8 +197,9 @@ class World:
         self._notice_lights()
         for actor in self._attached:
             self._follow_parent(actor)
+        ticks = self.frame - self.first_frame
         for vehicle in self._fleet.vehicles:
-            if (self.frame + vehicle.id) % SPEED_LIMIT_EVERY == 0 and abs(vehicle.forward_speed) > 0.1:
+            if (ticks + vehicle.id) % SPEED_LIMIT_EVERY == 0 and abs(vehicle.forward_speed) > 0.1:
                 self._look_up_limit(vehicle)
 
     # ---- setters
@@ -278,6 +279,10 @@ class World:
             self._light_control.reset_all()
         else:
             self._light_control.reset(group)
+
+    def unchanging(self) -> list[object]:
+        """Large parts that a tick reads but never changes; a saved state shares them."""
+        return [self.town, self._light_boxes, *self._fleet.unchanging(), *self._traffic.unchanging()]
 
     # ---- inside
 
