@@ -1,10 +1,13 @@
-"""Build an action codebook: k-means over 0.5 s motions of the ego, mirrored left and right.
+"""Build an action codebook from drives: k-means, K-disk as in the AutoVLA paper, or a kinematic grid.
 
-    python -m training.build_codebook --out autovla_core/action/codebooks/tiny_2048.npz [--logs data/routes]
+    python -m training.build_codebook --out book.npz                                   # k-means, drives made up
+    python -m training.build_codebook --out book.npz --method kdisk --logs data/routes --plans 0
+    python -m training.build_codebook --out book.npz --bench2drive Bench2Drive-Base --length 12.0 --width 2.5 ...
+    python -m training.build_codebook --plans-out held_out.npz --bench2drive clips --plans 0   # for inspect_codebook
 
-Motions come from a seeded generator of bicycle-model drives, and from the plans in route logs where
-they are given. Entry 0 stands still; an odd number of entries goes straight; the rest are pairs,
-one the mirror image of the other, so that the car is as good at left as at right.
+Drives come from a seeded generator (``--plans``), route logs (``--logs`` as driven, ``--planned`` as the expert
+planned), Bench2Drive clips and npz files; each may be given more than once. Entry 0 stands still exactly. Every
+method but ``--method kdisk --plain`` gives each entry its mirror image.
 """
 
 from __future__ import annotations
@@ -12,154 +15,138 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from autovla_core import geometry
-from autovla_core.action import tokenizer
+from autovla_core.action import kinematics, report
 from autovla_core.action.codebook import Codebook
-from autovla_core.contracts import PLAN_STEPS, STEP_S
-from autovla_core.logs.reader import RouteLog, route_folders
+from autovla_core.action.vehicle import Vehicle
+from autovla_core.errors import AutoVLAError
+from training.codebooks import kdisk, kmeans, sources
+from training.codebooks.grid import GridConfig, kinematic_grid
+from training.codebooks.kmeans import build
+from training.codebooks.sources import Driving
+from training.codebooks.synthetic import MotionConfig, motions_of, synthetic_plans
 
+__all__ = ["MotionConfig", "build", "motions_of", "synthetic_plans"]
 logger = logging.getLogger(__name__)
-
-LENGTH, WIDTH = 4.89, 1.84
-RADIUS = 0.5 * float(np.hypot(LENGTH, WIDTH))  # m: an error of yaw moves a corner by radius * error
 
 
 @dataclass(frozen=True)
-class MotionConfig:
-    """The drives that the generator makes up."""
+class Order:
+    """What to build."""
 
-    speed: float = 14.0  # m/s, the fastest
-    usual_speed: float = 9.0  # m/s, most motions start below it
-    acceleration: tuple[float, float] = (-8.0, 4.0)  # m/s2
-    lateral_acceleration: float = 4.0  # m/s2
-    curvature: float = 0.2  # 1/m, at full lock
-    rear_axle: float = 1.418  # m behind the box centre
-
-
-def synthetic_plans(count: int, config: MotionConfig, rng: np.random.Generator, steps: int = PLAN_STEPS) -> np.ndarray:
-    """Poses (count, steps, 3) of drives whose acceleration and curvature wander within ``config``.
-
-    The box centre of a turning car moves sideways by its slip angle, between none (a path that is
-    followed ideally) and that of a kinematic bicycle turning about its rear axle.
-    """
-    fast = np.where(rng.random(count) < 0.3, config.speed, config.usual_speed)
-    speed = rng.uniform(-0.15, 1.0, count) * fast
-    speed = np.where(speed < 0, speed * 0.5, speed)
-    goal = np.where(rng.random(count) < 0.2, 0.0, rng.uniform(0.0, 1.0, count) * fast)
-    pace = np.where(goal < speed, rng.exponential(2.5, count), rng.exponential(1.5, count))
-    limit = np.minimum(config.curvature, config.lateral_acceleration / np.maximum(np.abs(speed), 1.0) ** 2)
-    straight = rng.random(count) < 0.35
-    target = np.where(straight, 0.0, rng.uniform(-1.0, 1.0, count) * limit * rng.choice([0.15, 0.5, 1.0], count))
-    curvature = target * rng.uniform(0.0, 1.0, count)
-    slip = np.where(rng.random(count) < 0.6, 1.0, rng.uniform(-0.2, 1.0, count))
-    pose = np.zeros((count, 3))
-    poses, inner = [], 10
-    for _ in range(steps):
-        for _ in range(inner):
-            dt = STEP_S / inner
-            acceleration = np.clip((goal - speed) / 0.5, -pace, pace).clip(*config.acceleration)
-            speed = speed + acceleration * dt
-            now = np.minimum(config.curvature, config.lateral_acceleration / np.maximum(np.abs(speed), 1.0) ** 2)
-            curvature = np.clip(curvature + (target - curvature) * dt, -now, now)
-            heading = pose[:, 2] + slip * np.arcsin(config.rear_axle * curvature)
-            pose = pose + np.stack([speed * np.cos(heading), speed * np.sin(heading), speed * curvature], -1) * dt
-        poses.append(pose)
-    return np.stack(poses, 1)
+    method: str = "kmeans"
+    size: int = 2048
+    seed: int = 0
+    delta: float = kdisk.DELTA_M  # m, of K-disk
+    plain: bool = False  # K-disk without mirror images, as the paper's
+    samples: int = 200_000  # motions that k-means sees
 
 
-def motions_of(plans: np.ndarray) -> np.ndarray:
-    """The 0.5 s motions (N * T, 3) inside plans (N, T, 3)."""
-    starts = np.concatenate([np.zeros_like(plans[:, :1]), plans[:, :-1]], axis=1)
-    return geometry.relative(starts, plans).reshape(-1, 3)
+def by_kmeans(motions: np.ndarray, order: Order, rng: np.random.Generator, vehicle: Vehicle) -> np.ndarray:
+    motions = rng.permutation(motions)[: order.samples]
+    return build(motions, order.size, rng, kmeans.straight_entries(order.size), vehicle)
 
 
-def logged_plans(root: Path) -> np.ndarray:
-    """Plans (N, 10, 3) of all route logs below ``root``."""
-    return np.concatenate([RouteLog(folder).plans["poses"] for folder in route_folders(root)]).astype(float)
+def by_kdisk(motions: np.ndarray, order: Order, rng: np.random.Generator, vehicle: Vehicle) -> np.ndarray:
+    draw = kdisk.kdisk if order.plain else kdisk.mirrored_kdisk
+    disks = draw(motions, order.size, rng, vehicle, order.delta)
+    logger.info("K-disk: %d of %d entries drawn, %.2f %% covered", len(disks.centres), order.size, 100 * disks.covered)
+    return disks.centres
 
 
-def features(motions: np.ndarray) -> np.ndarray:
-    """Points (N, 4) whose Euclidean distance is the root mean square distance of the box corners."""
-    x, y, yaw = motions.T
-    return np.stack([x, y, RADIUS * np.cos(yaw), RADIUS * np.sin(yaw)], axis=1)
+def by_grid(motions: np.ndarray, order: Order, rng: np.random.Generator, vehicle: Vehicle) -> np.ndarray:
+    return kinematic_grid(order.size, vehicle, GridConfig())
 
 
-def kmeans(points: np.ndarray, count: int, rng: np.random.Generator, rounds: int = 25) -> np.ndarray:
-    """Centres (count, D) of points (N, D) by Lloyd's rounds; an empty cluster takes a random point."""
-    points = points.astype(np.float32)
-    centres = points[rng.choice(len(points), count, replace=False)]
-    for _ in range(rounds):
-        labels = np.concatenate([_closest(part, centres) for part in np.array_split(points, len(points) // 4096 + 1)])
-        sizes = np.bincount(labels, minlength=count)
-        sums = np.stack([np.bincount(labels, column, count) for column in points.T.astype(np.float64)], axis=1)
-        refill = points[rng.choice(len(points), count)]
-        centres = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], refill).astype(np.float32)
-    return centres.astype(np.float64)
+METHODS: dict[str, Callable[[np.ndarray, Order, np.random.Generator, Vehicle], np.ndarray]] = {
+    "kmeans": by_kmeans,
+    "kdisk": by_kdisk,
+    "grid": by_grid,
+}
 
 
-def _closest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    return ((centres**2).sum(1) - 2.0 * (points @ centres.T)).argmin(axis=1)
+def make(motions: np.ndarray, order: Order, rng: np.random.Generator, vehicle: Vehicle) -> np.ndarray:
+    """Entries (K, 3) of a codebook: standing still first, the others by how far they go."""
+    entries = METHODS[order.method](motions, order, rng, vehicle)
+    moving = np.round(entries[entries.any(axis=1)], 5) + 0.0
+    return np.concatenate([np.zeros((1, 3)), moving[np.lexsort((moving[:, 2], moving[:, 1], moving[:, 0]))]])
 
 
-def build(motions: np.ndarray, size: int, rng: np.random.Generator, straight: int = 191) -> np.ndarray:
-    """Entries (size, 3): standstill, ``straight`` (odd) motions along x, then mirrored pairs; sorted by reach."""
-    if (size - 1 - straight) % 2:
-        raise ValueError(f"{size} entries less standstill and {straight} straight ones do not pair up")
-    straight_on = (np.abs(motions[:, 1]) < 0.03) & (np.abs(motions[:, 2]) < 0.012)
-    along = kmeans(motions[straight_on & (np.abs(motions[:, 0]) > 0.02), :1], straight, rng)
-    motions = motions[~straight_on]  # a nearly straight motion and its mirror image would be two names for one
-    left = np.where((motions[:, 2] < 0) | ((motions[:, 2] == 0) & (motions[:, 1] < 0)), -1.0, 1.0)
-    folded = motions * np.stack([np.ones_like(left), left, left], axis=1)
-    centres = kmeans(features(folded), (size - 1 - straight) // 2, rng)
-    turning = np.stack([centres[:, 0], centres[:, 1], np.arctan2(centres[:, 3], centres[:, 2])], axis=1)
-    moving = np.concatenate([np.pad(along, ((0, 0), (0, 2))), turning, turning * [1.0, -1.0, -1.0]])
-    moving = np.round(moving, 5) + 0.0
-    return np.concatenate([np.zeros((1, 3)), moving[np.lexsort((moving[:, 2], moving[:, 0]))]])
+def gather(
+    named: list[tuple[str, Path]], made_up: np.ndarray, limits: kinematics.Limits
+) -> tuple[Driving, dict[str, dict[str, object]]]:
+    """All drives as one, glitches of recordings left out, and what each source gave."""
+    parts, found = [sources.from_plans(made_up)], {}
+    for index, (kind, driving) in enumerate(sources.read(named)):
+        possible = kinematics.feasible(driving.motions, limits)
+        whole = kinematics.feasible(sources.motions_of(driving.plans).reshape(-1, 10, 3), limits).all(axis=1)
+        parts.append(Driving(driving.motions[possible], driving.plans[whole]))
+        dropped = int((~possible).sum())
+        found[f"{kind}_{index}"] = {"motions": len(possible), "glitches": dropped, "sha256": driving.digest}
+        logger.info("%s: %d motions, %d impossible ones left out", kind, len(possible), dropped)
+    return sources.joined(parts), found
 
 
-def report(book: Codebook, plans: np.ndarray) -> dict[str, float]:
-    """How well the codebook says held-out plans (N, 10, 3): metres, degrees, share of entries used."""
-    tokens = tokenizer.encode(book, plans)
-    decoded = tokenizer.decode(book, tokens)
-    distance = np.linalg.norm(decoded[..., :2] - plans[..., :2], axis=-1)
-    yaw = np.degrees(np.abs(geometry.wrap_angle(decoded[..., 2] - plans[..., 2])))
-    return {
-        "mean_m": round(float(distance.mean()), 4),
-        "p99_m": round(float(np.quantile(distance, 0.99)), 4),
-        "final_m": round(float(distance[:, -1].mean()), 4),
-        "yaw_deg": round(float(yaw.mean()), 3),
-        "used": round(len(np.unique(tokens)) / len(book), 3),
-    }
-
-
-def main() -> None:
+def main() -> int:
     """Parse the command line, build, save, print the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--logs", type=Path, help="folder of route logs whose plans are mixed in")
-    parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--plans", type=int, default=40_000, help="synthetic drives of 5 s")
-    parser.add_argument("--samples", type=int, default=200_000, help="motions that k-means sees")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    rng, config = np.random.default_rng(args.seed), MotionConfig()
-    plans = synthetic_plans(args.plans, config, rng)
-    if args.logs:
-        logged = logged_plans(args.logs)
-        plans = np.concatenate([plans, logged[rng.choice(len(logged), min(len(logged), args.plans), replace=False)]])
-    motions = rng.permutation(motions_of(plans))[: args.samples]
-    provenance = {"program": "training.build_codebook", "seed": args.seed, "plans": len(plans), **asdict(config)}
-    book = Codebook(build(motions, args.size, rng), LENGTH, WIDTH, {**provenance, "logs": bool(args.logs)})
+    try:
+        return _run(args)
+    except AutoVLAError as error:
+        print(f"build_codebook: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(args: argparse.Namespace) -> int:
+    vehicle = Vehicle(args.length, args.width, args.wheel_base, args.rear_axle)
+    order = Order(args.method, args.size, args.seed, args.delta, args.plain, args.samples)
+    tightest = MotionConfig.curvature * Vehicle.wheel_base / vehicle.wheel_base
+    rng, config = np.random.default_rng(args.seed), MotionConfig(curvature=tightest, rear_axle=vehicle.rear_axle)
+    named = [(kind, path) for kind in sources.READERS for path in getattr(args, kind)]
+    driving, found = gather(named, synthetic_plans(args.plans, config, rng), kinematics.Limits())
+    if args.plans_out:
+        sources.save_plans(args.plans_out, driving.plans)
+        print(json.dumps({"plans": str(args.plans_out), "count": len(driving.plans)}))
+    if not args.out:
+        return 0
+    provenance = {"program": "training.build_codebook", **asdict(order), "vehicle": asdict(vehicle)}
+    provenance |= {"sources": found, "synthetic": {"plans": args.plans, **asdict(config)}}
+    book = Codebook(make(driving.motions, order, rng, vehicle), vehicle.length, vehicle.width, provenance)
     book.save(args.out)
     held_out = synthetic_plans(1000, config, np.random.default_rng(args.seed + 1))
-    print(json.dumps({"out": str(args.out), "hash": book.hash[:12], "entries": len(book), **report(book, held_out)}))
+    print(report.as_text([report.measure(book, held_out)], [f"{args.out.name}, on drives made up"]))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="write the codebook there")
+    parser.add_argument("--plans-out", type=Path, help="write the plans of all sources there, for inspect_codebook")
+    for kind in sources.READERS:
+        parser.add_argument(f"--{kind}", type=Path, action="append", default=[], help=sources.READERS[kind].__doc__)
+    parser.add_argument("--method", choices=METHODS, default="kmeans")
+    parser.add_argument("--size", type=int, default=2048)
+    parser.add_argument("--delta", type=float, default=kdisk.DELTA_M, help="m, of K-disk")
+    parser.add_argument("--plain", action="store_true", help="K-disk as in the paper: no mirror images")
+    parser.add_argument("--plans", type=int, default=40_000, help="drives of 5 s made up beside those of the sources")
+    parser.add_argument("--samples", type=int, default=200_000, help="motions that k-means sees")
+    parser.add_argument("--seed", type=int, default=0)
+    default = Vehicle()
+    for name in ("length", "width", "wheel_base", "rear_axle"):
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=float, default=getattr(default, name), help="m, of the vehicle")
+    args = parser.parse_args()
+    if not args.out and not args.plans_out:
+        parser.error("nothing to write: give --out, --plans-out or both")
+    return args
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

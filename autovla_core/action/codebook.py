@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from autovla_core import footprints
+from autovla_core.action import search
 from autovla_core.errors import CodebookError
 
 SCHEMA = "autovla-codebook/1"
 KEYS = {"schema", "motions", "vehicle", "provenance", "hash"}
+NEIGHBOURS = 64  # that each entry lists
 SHIPPED = Path(__file__).parent / "codebooks" / "tiny_2048.npz"
 
 
@@ -55,6 +57,16 @@ class Codebook:
     def corners(self) -> np.ndarray:
         """Corners (K, 4, 2) float32 of the vehicle box at every entry."""
         return footprints.corners(self.motions, self.length, self.width).astype(np.float32)
+
+    @cached_property
+    def tables(self) -> search.Tables:
+        """The entries as encoding needs them."""
+        return search.tables(self.motions, self.length, self.width)
+
+    @cached_property
+    def neighbours(self) -> np.ndarray:
+        """The entries (K, up to 64) nearest to each entry, itself at the head."""
+        return search.nearest_entries(self.tables, NEIGHBOURS)
 
     @cached_property
     def hash(self) -> str:

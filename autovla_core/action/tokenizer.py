@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from autovla_core import footprints, geometry
+from autovla_core.action import search
 from autovla_core.action.codebook import Codebook
 from autovla_core.errors import ActionDecodeError
 
@@ -38,16 +39,35 @@ def encode(codebook: Codebook, poses: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: poses of another shape, or not finite.
     """
+    poses = expect_poses(poses)
+    flat = poses.reshape(-1, *poses.shape[-2:])
+    parts = [_encode(codebook, flat[i : i + CHUNK]) for i in range(0, len(flat), CHUNK)]
+    return np.concatenate(parts).reshape(poses.shape[:-1]) if parts else np.zeros(poses.shape[:-1], np.int64)
+
+
+def expect_poses(poses: np.ndarray) -> np.ndarray:
+    """Poses (..., T, 3) as float64.
+
+    Raises:
+        ValueError: another shape, or not finite.
+    """
     poses = np.asarray(poses, float)
     if poses.ndim < 2 or poses.shape[-1] != 3 or not np.isfinite(poses).all():
         raise ValueError(f"poses are {poses.shape}, expected finite (..., T, 3)")
-    flat = poses.reshape(-1, *poses.shape[-2:])
-    current = np.zeros((len(flat), 3))
-    tokens = np.zeros(flat.shape[:2], np.int64)
-    for step in range(flat.shape[1]):
-        tokens[:, step] = nearest(codebook, geometry.relative(current, flat[:, step]))
-        current = geometry.compose(current, codebook.motions[tokens[:, step]])
-    return tokens.reshape(poses.shape[:-1])
+    return poses
+
+
+def _encode(codebook: Codebook, poses: np.ndarray) -> np.ndarray:
+    """Tokens (N, T) of a chunk; where two entries are equally near, the lower index."""
+    table, goal = codebook.tables, search.targets(poses)
+    count, steps = poses.shape[:2]
+    state = (*np.zeros((2, count)), np.ones(count), np.zeros(count))
+    tokens = np.zeros((count, steps), np.int64)
+    for step in range(steps):
+        wanted = search.corners_of(search.seen_from(state, tuple(goal[:, step])), table.box)
+        tokens[:, step] = search.corner_sums(wanted[:, :, None], table.corners[:, None, :]).argmin(axis=1)
+        state = search.moved(state, table.moves[:, tokens[:, step]])
+    return tokens
 
 
 def nearest(codebook: Codebook, motions: np.ndarray) -> np.ndarray:

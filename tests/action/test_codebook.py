@@ -20,6 +20,10 @@ def test_the_shipped_codebook_holds_2048_motions_and_stands_still_exactly(book: 
     assert not book.motions[0].any()
 
 
+def test_the_shipped_codebook_is_the_one_that_checkpoints_were_trained_with(book: Codebook) -> None:
+    assert book.hash.startswith("7a6aaaf7454b")
+
+
 def test_every_motion_has_its_mirror_image(book: Codebook) -> None:
     motions = {tuple(m) for m in np.round(book.motions, 5) + 0.0}
     assert {(x, 0.0 - y, 0.0 - yaw) for x, y, yaw in motions} == motions
