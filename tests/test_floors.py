@@ -17,7 +17,7 @@ FLOORS = {
     5: {"evaluation"},
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-SAME_FLOOR = {("expert", "control"), ("expert", "route")}  # sideways imports that are meant
+SAME_FLOOR = {("expert", "control"), ("expert", "route"), ("scoring", "logs")}  # sideways imports that are meant
 THIRD_PARTY = {
     "carla": {
         "autovla_core/carla_bridge",
