@@ -41,8 +41,14 @@ THIRD_PARTY = {
         "autovla_core/model/kernel.py",
         "autovla_core/scoring/pdm",
     },
-    "av": {"autovla_core/view", "autovla_core/logs", "autovla_core/model"},
+    "av": {
+        "autovla_core/view",
+        "autovla_core/logs",
+        "autovla_core/model",
+        "autovla_core/evaluation/report/film.py",
+    },
     "PIL": {"autovla_core/view", "autovla_core/logs", "autovla_core/model", "training/datasets"},
+    "google_crc32c": {"training/datasets/tfrecord.py"},
     "ray": {"autovla_core/evaluation/queue.py"},
 }
 PROGRAMS = ("agents", "tools", "training")

@@ -1,0 +1,189 @@
+"""Results files as values: every drive with what a table may group it by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autovla_core.errors import RouteError
+from autovla_core.evaluation.results import STATUS_RANK
+from autovla_core.evaluation.route_file import Route, read_routes
+from autovla_core.scoring.bench2drive_abilities import ABILITIES, LETTERS
+
+UNCOUNTED = "min_speed_infractions"  # Bench2Drive counts it neither as a fault nor against success
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One infraction of a drive."""
+
+    kind: str  # of scoring.closed_loop.INFRACTIONS
+    message: str
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One drive of one route; "" where the file does not say."""
+
+    route: str
+    repetition: int
+    seed: int
+    town: str
+    status: str
+    score: float  # percent, driving score
+    completion: float  # percent
+    penalty: float  # 0..1
+    faults: tuple[Fault, ...]
+    length_m: float
+    game_s: float
+    system_s: float
+    detail: str = ""
+    scenario: str = ""
+    weather: str = ""
+    abilities: tuple[str, ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        """Arrived without a fault other than a low speed: Bench2Drive's success."""
+        return self.status in STATUS_RANK and not any(fault.kind != UNCOUNTED for fault in self.faults)
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """One results file."""
+
+    name: str
+    file: str  # its own name, without the folder
+    file_sha256: str
+    drives: tuple[Drive, ...]
+    total: int  # drives that the run was to make
+    run: Mapping[str, object] = field(default_factory=dict)  # agent, configuration and hashes, as far as told
+
+    @property
+    def benchmark(self) -> tuple[str, str, str]:
+        """What must be equal for two runs to stand in one table: route file, scoring rule, traffic."""
+        routes = str(self.run.get("routes") or f"unknown, routes {_routes_hash(self.drives)}")
+        return routes, str(self.run.get("rule", "not stated")), str(self.run.get("traffic", "not stated"))
+
+
+def read_run(name: str, file: str | Path, routes: Sequence[str | Path] = ()) -> RunResults:
+    """Read a results file of ours, the leaderboard's or Bench2Drive's.
+
+    Args:
+        name: of the run, in tables.
+        file: results JSON.
+        routes: route files, among them the one it was driven on (by hash), for weathers and scenarios.
+
+    Raises:
+        RouteError: unreadable, no records, a drive twice, or another route file than the results name.
+    """
+    file = Path(file)
+    try:
+        data = file.read_bytes()
+        document = json.loads(data)
+        records, progress = document["_checkpoint"]["records"], document["_checkpoint"].get("progress") or []
+        run = dict(document.get("run", {}))
+        known = _known_routes(file, run, routes)
+        drives = tuple(_drive(record, known) for record in records)
+    except OSError as error:
+        raise RouteError(f"cannot read the results file {file}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RouteError(f"{file} is not a leaderboard results file: {type(error).__name__} {error}") from None
+    if not drives:
+        raise RouteError(f"{file} holds no drive yet; expected at least one record")
+    _expect_once(file, drives)
+    total = int(progress[1]) if len(progress) == 2 else len(drives)
+    return RunResults(name, file.name, hashlib.sha256(data).hexdigest(), drives, max(total, len(drives)), run)
+
+
+def by_benchmark(runs: Iterable[RunResults]) -> dict[tuple[str, str, str], list[RunResults]]:
+    """Runs that may stand in one table, in the order given."""
+    found: dict[tuple[str, str, str], list[RunResults]] = {}
+    for run in runs:
+        found.setdefault(run.benchmark, []).append(run)
+    return found
+
+
+def weather_name(fields: Mapping[str, float]) -> str:
+    """A short name of CARLA weather parameters: the light, then what is in the air or on the road."""
+    value = {key: float(fields.get(key, 0.0)) for key in fields}
+    sun, rain = value.get("sun_altitude_angle", 45.0), value.get("precipitation", 0.0)
+    light = "night" if sun < 0 else "low sun" if sun < 20 else "day"
+    kinds = (
+        ("heavy rain", rain >= 60),
+        ("rain", rain > 0),
+        ("fog", value.get("fog_density", 0.0) >= 40),
+        ("wet road", max(value.get("wetness", 0.0), value.get("precipitation_deposits", 0.0)) >= 30),
+        ("cloudy", value.get("cloudiness", 0.0) >= 60),
+    )
+    return f"{light}, {next((name for name, holds in kinds if holds), 'clear')}"
+
+
+def _known_routes(file: Path, run: Mapping[str, object], routes: Sequence[str | Path]) -> dict[str, Route]:
+    if not routes:
+        return {}
+    given = {hashlib.sha256(Path(name).read_bytes()).hexdigest(): name for name in routes}
+    told = str(run.get("routes") or "")
+    if not told and len(given) == 1:
+        return {route.id: route for route in read_routes(routes[0])}
+    if told not in given:
+        found = ", ".join(f"{name} ({digest[:12]})" for digest, name in given.items())
+        raise RouteError(
+            f"{file} was driven on the route file {told or 'unknown'}, given are {found}; give that one too"
+        )
+    return {route.id: route for route in read_routes(given[told])}
+
+
+def _drive(record: Mapping, known: Mapping[str, Route]) -> Drive:
+    route, _, repetition = record["route_id"].removeprefix("RouteScenario_").rpartition("_rep")
+    scenario = _scenario(record, known.get(route))
+    letters = LETTERS.get(scenario, "")
+    scores, meta = record["scores"], record["meta"]
+    return Drive(
+        route=route,
+        repetition=int(repetition),
+        seed=int(record.get("seed", repetition)),
+        town=str(record.get("town_name", "")),
+        status=str(record["status"]),
+        score=float(scores["score_composed"]),
+        completion=float(scores["score_route"]),
+        penalty=float(scores["score_penalty"]),
+        faults=tuple(Fault(kind, str(m)) for kind, messages in record["infractions"].items() for m in messages),
+        length_m=float(meta["route_length"]),
+        game_s=float(meta["duration_game"]),
+        system_s=float(meta["duration_system"]),
+        detail=str(record.get("detail", "")),
+        scenario=scenario,
+        weather=_weather(record, known.get(route)),
+        abilities=tuple(name for name, letter in ABILITIES.items() if letter in letters),
+    )
+
+
+def _scenario(record: Mapping, route: Route | None) -> str:
+    named = str(record.get("scenario_name") or "")
+    if named:
+        return named.rpartition("_")[0] if named.rpartition("_")[2].isdigit() else named
+    return route.scenarios[0].type if route and route.scenarios else ""
+
+
+def _weather(record: Mapping, route: Route | None) -> str:
+    if route is not None:
+        return weather_name(route.weather)
+    return f"weather {record['weather_id']}" if record.get("weather_id") not in (None, "None", "") else ""
+
+
+def _expect_once(file: Path, drives: Sequence[Drive]) -> None:
+    seen: set[tuple[str, int]] = set()
+    for drive in drives:
+        key = (drive.route, drive.repetition)
+        if key in seen:
+            raise RouteError(f"{file} holds route {drive.route} repetition {drive.repetition} twice; merge it first")
+        seen.add(key)
+
+
+def _routes_hash(drives: Sequence[Drive]) -> str:
+    text = "\n".join(sorted({f"{drive.route} {drive.length_m:.0f}" for drive in drives}))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,160 @@
+"""The seconds before each fault: pictures from a film or a route log, and what the planner thought then.
+
+A leaderboard record says where a fault happened, not when. A route log of the same drive (route and seed)
+gives the time: the first closest pass of the ego by that place. Faults that end a drive need no log.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from autovla_core.errors import LogError
+from autovla_core.evaluation.report.collect import Drive, Fault, RunResults
+from autovla_core.evaluation.report.film import jpeg, mp4, read_seconds, seconds_of
+from autovla_core.logs.reader import RouteLog
+
+BEFORE_S, AFTER_S = 4.0, 0.5
+NEAR_M = 15.0  # a log that never comes this close to the place of a fault is of another drive
+FINAL = {"vehicle_blocked", "route_dev", "route_timeout"}  # kinds that end a drive
+PLANS_FILE = "plans.jsonl"
+LOG_RATE = 4.0  # 1/s, images of a route log
+_PLACE = re.compile(r"\(x=(-?[\d.]+), y=(-?[\d.]+), z=-?[\d.]+\)")
+
+
+@dataclass(frozen=True)
+class PlanNote:
+    """What one plan said besides its poses."""
+
+    observed_at_s: float
+    mode: str  # fast or slow
+    thought: str
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Media:
+    """What was kept of drives of one run, by (route, seed)."""
+
+    logs: Mapping[tuple[str, int], RouteLog] = field(default_factory=dict)
+    films: Mapping[tuple[str, int], Path] = field(default_factory=dict)
+    plans: Mapping[tuple[str, int], Sequence[PlanNote]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One fault, with what is known of the moment."""
+
+    run: str
+    drive: Drive
+    fault: Fault
+    time_s: float | None = None  # of the drive
+    poster: bytes = b""  # JPEG
+    clip: bytes = b""  # mp4; both empty when nothing was filmed
+    note: PlanNote | None = None
+    trouble: str = ""  # why there is no picture
+
+
+def read_logs(folders: Sequence[str | Path]) -> Media:
+    """Route logs and, where a folder holds them, their plans.
+
+    Raises:
+        LogError: a damaged log, or two of one route and seed.
+    """
+    logs: dict[tuple[str, int], RouteLog] = {}
+    plans: dict[tuple[str, int], Sequence[PlanNote]] = {}
+    for folder in folders:
+        log = RouteLog(folder)
+        key = (log.meta.route_id, log.meta.seed)
+        if key in logs:
+            raise LogError(f"{folder} and {logs[key].folder} both hold route {key[0]} with seed {key[1]}")
+        logs[key] = log
+        if (Path(folder) / PLANS_FILE).is_file():
+            plans[key] = read_plans(Path(folder) / PLANS_FILE)
+    return Media(logs, {}, plans)
+
+
+def read_plans(file: Path) -> list[PlanNote]:
+    """One JSON object a line: ``observed_at_s``, ``mode``, ``thought``, ``timings_ms``, as the planner server has them.
+
+    Raises:
+        LogError: a line that is none; a last line cut off by a crash is left out.
+    """
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            times = {str(k): float(v) for k, v in row.get("timings_ms", {}).items()}
+            latency = times["total"] if "total" in times else times.get("server", float("nan"))
+            found.append(PlanNote(float(row["observed_at_s"]), str(row["mode"]), str(row.get("thought", "")), latency))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if number == len(lines) and not line.endswith("\n"):
+                break
+            raise LogError(f"{file}:{number} is not a plan: {type(error).__name__} {error}") from None
+    return found
+
+
+def scenes_of(run: RunResults, media: Media, limit: int = 24) -> list[Scene]:
+    """Faults with pictures, at most ``limit`` of them, in the order of the drives."""
+    found: list[Scene] = []
+    for drive in run.drives:
+        key = (drive.route, drive.seed)
+        if key not in media.logs and key not in media.films:
+            continue
+        for fault in drive.faults:
+            if len(found) == limit:
+                return found
+            found.append(_scene(run.name, drive, fault, media))
+    return found
+
+
+def moment(fault: Fault, drive: Drive, log: RouteLog | None) -> float | None:
+    """When a fault happened, in s of the drive; None where neither record nor log tell."""
+    place = _PLACE.search(fault.message)
+    if fault.kind in FINAL:
+        return drive.game_s
+    if place is None or log is None:
+        return None
+    target = np.array([float(place[1]), -float(place[2])])  # CARLA's y points right
+    away = np.hypot(*(log.poses[:, :2] - target).T)
+    if away.min() > NEAR_M:
+        return None
+    return float(log.ticks["time_s"][int(np.argmin(away))])
+
+
+def _scene(run: str, drive: Drive, fault: Fault, media: Media) -> Scene:
+    key = (drive.route, drive.seed)
+    log = media.logs.get(key)
+    time_s = moment(fault, drive, log)
+    if time_s is None:
+        return Scene(run, drive, fault, trouble="the record does not tell when it happened")
+    try:
+        images, rate = _from_film(media.films[key], time_s) if key in media.films else _from_log(log, time_s)
+    except LogError as error:
+        return Scene(run, drive, fault, time_s, trouble=str(error))
+    note = max(
+        (n for n in media.plans.get(key, ()) if n.observed_at_s <= time_s), key=lambda n: n.observed_at_s, default=None
+    )
+    at_fault = images[min(round(min(BEFORE_S, time_s) * rate), len(images) - 1)]
+    return Scene(run, drive, fault, time_s, jpeg(at_fault), mp4(images, rate), note)
+
+
+def _from_film(film: Path, time_s: float) -> tuple[list[np.ndarray], float]:
+    end = min(time_s, seconds_of(film))  # a film may end a little before the drive does
+    return read_seconds(film, end - BEFORE_S, end + AFTER_S)
+
+
+def _from_log(log: RouteLog, time_s: float) -> tuple[list[np.ndarray], float]:
+    camera = log.cameras[0]
+    ticks = log.image_ticks[camera]
+    times = log.ticks["time_s"][ticks]
+    wanted = ticks[(times >= time_s - BEFORE_S) & (times <= time_s + AFTER_S)]
+    if not len(wanted):
+        raise LogError(f"the log {log.folder.name} has no image of {camera!r} around {time_s:.1f} s")
+    return [log.image(camera, tick) for tick in wanted], LOG_RATE
