@@ -244,14 +244,43 @@ def _sensor_attributes() -> Iterable[tuple[str, tuple[Attribute, ...]]]:
     timed = (*front, *_many(AttributeType.FLOAT, sensor_tick="0.0"))
     seed = _many(AttributeType.INT, noise_seed=0)
     yield "sensor.camera.rgb", (*timed, *_camera_attributes(), *_film_attributes())
-    for name in ("depth", "semantic_segmentation", "instance_segmentation"):
+    for name in ("depth", "semantic_segmentation", "instance_segmentation", "optical_flow"):
         yield f"sensor.camera.{name}", (*timed, *_camera_attributes())
     yield "sensor.other.collision", front
     yield "sensor.other.lane_invasion", front
     imu = {**_axes("noise_accel_stddev"), **_axes("noise_gyro_stddev"), **_axes("noise_gyro_bias")}
     yield "sensor.other.imu", (*timed, *seed, *_many(AttributeType.FLOAT, **imu))
     gnss = {f"noise_{axis}_{term}": "0.0" for axis in ("alt", "lat", "lon") for term in ("bias", "stddev")}
+    yield from _ranging_attributes(timed, seed)
     yield "sensor.other.gnss", (*timed, *seed, *_many(AttributeType.FLOAT, **gnss))
+
+
+def _ranging_attributes(
+    timed: tuple[Attribute, ...], seed: tuple[Attribute, ...]
+) -> Iterable[tuple[str, tuple[Attribute, ...]]]:
+    beams = _many(AttributeType.INT, channels=32, points_per_second=56000) + _many(
+        AttributeType.FLOAT,
+        range="10.0",
+        rotation_frequency="10.0",
+        upper_fov="10.0",
+        lower_fov="-30.0",
+        horizontal_fov="360.0",
+    )
+    echo = _many(
+        AttributeType.FLOAT,
+        atmosphere_attenuation_rate="0.004",
+        dropoff_general_rate="0.45",
+        dropoff_intensity_limit="0.8",
+        dropoff_zero_intensity="0.4",
+        noise_stddev="0.0",
+    )
+    yield "sensor.lidar.ray_cast", (*timed, *beams, *echo, *seed)
+    yield "sensor.lidar.ray_cast_semantic", (*timed, *beams)
+    cone = _many(AttributeType.FLOAT, horizontal_fov="30.0", vertical_fov="30.0", range="100.0")
+    yield "sensor.other.radar", (*timed, *cone, *_many(AttributeType.INT, points_per_second=1500), *seed)
+    sweep = _many(AttributeType.FLOAT, distance="5.0", hit_radius="0.5")
+    switches = _many(AttributeType.BOOL, only_dynamics="false", debug_linetrace="false")
+    yield "sensor.other.obstacle", (*timed, *sweep, *switches)
 
 
 def _bare_library() -> Iterable[Blueprint]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 from autovla_core.errors import AutoVLAError
-from autovla_core.minicarla.handlers import actors, batch, episode, lights, movers, scene
+from autovla_core.minicarla.handlers import actors, batch, drawing, episode, lights, movers, scene
 from autovla_core.minicarla.simulation import Session, Simulation
 from autovla_core.minicarla.wire import rpc
 from autovla_core.minicarla.wire.rpc import Call
@@ -67,6 +67,8 @@ METHODS: dict[str, Method] = {
         destroy_actor=actors.destroy,
         get_actor_bounding_box=actors.bounding_box,
         get_physics_control=movers.physics,
+        get_ackermann_controller_settings=movers.ackermann_settings,
+        get_telemetry_data=movers.telemetry,
         get_vehicle_light_state=movers.vehicle_lights,
         get_vehicle_light_states=movers.all_vehicle_lights,
         get_wheel_steer_angle=movers.wheel_steer_angle,
@@ -94,10 +96,19 @@ METHODS: dict[str, Method] = {
         enable_actor_constant_velocity=actors.enable_constant_velocity,
         disable_actor_constant_velocity=actors.disable_constant_velocity,
         add_actor_impulse=actors.add_impulse,
+        add_actor_impulse_at_location=actors.add_impulse_at,
+        add_actor_force=actors.add_force,
+        add_actor_force_at_location=actors.add_force_at,
+        set_actor_enable_gravity=actors.set_enable_gravity,
         set_actor_simulate_physics=actors.set_simulate_physics,
         set_actor_collisions=actors.set_collisions,
         set_actor_autopilot=movers.set_autopilot,
         apply_control_to_vehicle=movers.control_vehicle,
+        apply_ackermann_control_to_vehicle=movers.control_ackermann,
+        apply_ackermann_controller_settings=movers.set_ackermann_settings,
+        open_vehicle_door=movers.door,
+        close_vehicle_door=movers.door,
+        show_vehicle_debug_telemetry=movers.show_telemetry,
         apply_physics_control=movers.set_physics,
         set_vehicle_light_state=movers.set_vehicle_lights,
         apply_control_to_walker=movers.control_walker,
@@ -111,9 +122,9 @@ METHODS: dict[str, Method] = {
         reset_all_traffic_lights=lights.reset_all,
         update_lights_state=scene.accept,
         update_day_night_cycle=scene.accept,
-        draw_debug_shape=scene.accept,
-        clear_debug_shape=scene.accept,
-        clear_debug_string=scene.accept,
+        draw_debug_shape=drawing.draw_shape,
+        clear_debug_shape=drawing.clear_shapes,
+        clear_debug_string=drawing.clear_words,
     ),
     "apply_batch": Method(batch.apply, plain=True),
 }
@@ -124,10 +135,6 @@ ABSENT = frozenset(
         "request_file",
         "get_navigation_mesh",
         "set_actor_dead",
-        "set_actor_enable_gravity",
-        "add_actor_impulse_at_location",
-        "add_actor_force",
-        "add_actor_force_at_location",
         "add_actor_angular_impulse",
         "add_actor_torque",
         "get_actor_component_names",
@@ -140,16 +147,9 @@ ABSENT = frozenset(
         "get_actor_socket_world_transforms",
         "get_actor_socket_relative_transforms",
         "get_vehicle_bone_world_transforms",
-        "apply_ackermann_control_to_vehicle",
-        "get_ackermann_controller_settings",
-        "apply_ackermann_controller_settings",
-        "open_vehicle_door",
-        "close_vehicle_door",
         "set_wheel_steer_direction",
         "set_wheel_pitch_angle",
         "get_wheel_pitch_angle",
-        "get_telemetry_data",
-        "show_vehicle_debug_telemetry",
         "enable_carsim",
         "use_carsim_road",
         "enable_chrono_physics",

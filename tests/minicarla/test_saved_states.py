@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from autovla_core.minicarla.blueprints import BLUEPRINTS
 from autovla_core.minicarla.sensors.renderer import Renderer
 from autovla_core.minicarla.simulation import MOST_SAVED_STATES, Simulation
 from autovla_core.minicarla.wire.values import Description, Pose
@@ -123,6 +124,31 @@ def test_pictures_and_noisy_sensors_repeat_too(simulation: Simulation) -> None:
     assert list(simulation.closed_streams) == [late.stream_id], "a sensor of the lost future closes its stream"
     again = frames(simulation, 10)
     assert len(first[0]) == 2 and first[0] != first[1] and again == first
+
+
+def test_scans_repeat_with_their_angle_and_their_noise(simulation: Simulation) -> None:
+    simulation.world.settings["synchronous_mode"] = True
+    simulation.world.settings["fixed_delta_seconds"] = 0.03  # a third of a turn: the angle is part of the state
+    simulation.world.spawn_traffic(10, 1)
+    x, y, z, *rotation = simulation.world.town.spawn_points[0]
+    place = Pose(np.array([x, y, z + 1.6]), np.array(rotation))
+    changes = {
+        "sensor.lidar.ray_cast": {"noise_stddev": "0.1", "range": "80"},
+        "sensor.lidar.ray_cast_semantic": {"range": "80"},
+        "sensor.other.radar": {"points_per_second": "5000"},
+        "sensor.camera.optical_flow": {"image_size_x": "64", "image_size_y": "32"},
+    }
+    sensors = [
+        simulation.spawn(Description(0, type_id, BLUEPRINTS[type_id].defaults() | changed, {}), place)
+        for type_id, changed in changes.items()
+    ]
+    simulation.listeners = {sensor.stream_id: 1 for sensor in sensors}
+    frames(simulation, 2)
+    number = simulation.save_state()
+    first = frames(simulation, 5)
+    simulation.restore_state(number)
+    assert frames(simulation, 5) == first
+    assert [len(tick) for tick in first] == [4] * 5 and all(first[0][i] != first[1][i] for i in range(3))
 
 
 def test_states_are_numbered_limited_and_freed(simulation: Simulation) -> None:

@@ -84,6 +84,28 @@ def add_impulse(session: Session, actor_id: object, impulse: object) -> None:
     session.world.add_impulse(find(session, actor_id).id, values.decode_vector(impulse, "impulse"))
 
 
+def add_impulse_at(session: Session, actor_id: object, impulse: object, location: object) -> None:
+    """As a plain impulse: where it acts would turn the actor, which is not simulated."""
+    values.decode_vector(location, "location")
+    add_impulse(session, actor_id, impulse)
+
+
+def add_force(session: Session, actor_id: object, force: object) -> None:
+    """A force, N, during one tick."""
+    impulse = values.decode_vector(force, "force") * session.simulation.delta_s
+    session.world.add_impulse(find(session, actor_id).id, impulse)
+
+
+def add_force_at(session: Session, actor_id: object, force: object, location: object) -> None:
+    """As a plain force, see ``add_impulse_at``."""
+    values.decode_vector(location, "location")
+    add_force(session, actor_id, force)
+
+
+def set_enable_gravity(session: Session, actor_id: object, enabled: object) -> None:
+    session.world.set_gravity(find(session, actor_id).id, bool(enabled))
+
+
 def set_simulate_physics(session: Session, actor_id: object, enabled: object) -> None:
     session.world.set_simulate_physics(find(session, actor_id).id, bool(enabled))
 

@@ -18,6 +18,7 @@ CONSOLE = 20  # the only command whose first field is no actor
 COMMANDS: dict[int, tuple[str, Callable[..., object]]] = {
     1: ("DestroyActor", actors.destroy),
     2: ("ApplyVehicleControl", movers.control_vehicle),
+    3: ("ApplyVehicleAckermannControl", movers.control_ackermann),
     4: ("ApplyWalkerControl", movers.control_walker),
     5: ("ApplyVehiclePhysicsControl", movers.set_physics),
     6: ("ApplyTransform", actors.set_transform),
@@ -25,20 +26,19 @@ COMMANDS: dict[int, tuple[str, Callable[..., object]]] = {
     8: ("ApplyTargetVelocity", actors.set_target_velocity),
     9: ("ApplyTargetAngularVelocity", actors.set_target_angular_velocity),
     10: ("ApplyImpulse", actors.add_impulse),
+    11: ("ApplyForce", actors.add_force),
     14: ("SetSimulatePhysics", actors.set_simulate_physics),
+    15: ("SetEnableGravity", actors.set_enable_gravity),
     16: ("SetAutopilot", movers.set_autopilot),
+    17: ("ShowDebugTelemetry", movers.show_telemetry),
     18: ("SetVehicleLightState", movers.set_vehicle_lights),
     19: ("ApplyLocation", actors.set_location),
     21: ("SetTrafficLightState", lights.set_state),
 }
 FIELDS = {index: len(inspect.signature(handler).parameters) - 1 for index, (_, handler) in COMMANDS.items()}
 ABSENT = {
-    3: "ApplyVehicleAckermannControl",
-    11: "ApplyForce",
     12: "ApplyAngularImpulse",
     13: "ApplyTorque",
-    15: "SetEnableGravity",
-    17: "ShowDebugTelemetry",
     20: "ConsoleCommand",
 }
 

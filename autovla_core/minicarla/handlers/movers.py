@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 from autovla_core.minicarla.simulation import Session
 from autovla_core.minicarla.wire import values
+from autovla_core.minicarla.world import telemetry as telemetries
 from autovla_core.minicarla.world.actor import Vehicle, Walker
 from autovla_core.minicarla.world.world import TRAFFIC_ROLE
 
@@ -21,6 +24,32 @@ def _walker(session: Session, actor_id: object) -> Walker:
 
 def control_vehicle(session: Session, actor_id: object, control: object) -> None:
     session.world.apply_control(_vehicle(session, actor_id).id, values.decode_vehicle_control(control))
+
+
+def control_ackermann(session: Session, actor_id: object, control: object) -> None:
+    session.world.apply_ackermann(_vehicle(session, actor_id).id, values.decode_ackermann(control))
+
+
+def ackermann_settings(session: Session, actor_id: object) -> list[float]:
+    return values.numbers(astuple(_vehicle(session, actor_id).ackermann_gains))
+
+
+def set_ackermann_settings(session: Session, actor_id: object, gains: object) -> None:
+    session.world.set_ackermann_gains(_vehicle(session, actor_id).id, values.decode_ackermann_gains(gains))
+
+
+def telemetry(session: Session, actor_id: object) -> list:
+    return telemetries.telemetry(_vehicle(session, actor_id))
+
+
+def door(session: Session, actor_id: object, number: object) -> None:
+    """Doors are part of the body: they neither open nor close."""
+    _vehicle(session, actor_id)
+
+
+def show_telemetry(session: Session, actor_id: object, enabled: object) -> None:
+    """There is no window to show it in."""
+    _vehicle(session, actor_id)
 
 
 def physics(session: Session, actor_id: object) -> list:

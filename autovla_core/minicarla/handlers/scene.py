@@ -26,7 +26,7 @@ def street_lights(session: Session, endpoint: object) -> list:
 
 
 def accept(session: Session, *ignored: object) -> None:
-    """A call without effect here, on purpose: there are no street lights, and no screen to draw on."""
+    """A call without effect here, on purpose: there is nothing that it could change."""
 
 
 def level_boxes(session: Session, tag: object) -> list:

@@ -8,7 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from autovla_core.minicarla.sensors.flow import Track
+from autovla_core.minicarla.sensors.rays import Caster
 from autovla_core.minicarla.world.actor import Actor
+from autovla_core.minicarla.world.pose import Pose
 from autovla_core.minicarla.world.world import World
 
 PREFIX = "sensor.camera."
@@ -21,6 +24,10 @@ class Renderer(Protocol):
     """What a camera needs of ``sensors.renderer.Renderer``."""
 
     def update(self, world: World) -> None: ...
+
+    def caster(self) -> Caster: ...
+
+    def flow(self, width: int, height: int, fov_deg: float, pose: Pose, old_pose: Pose, track: Track) -> np.ndarray: ...
 
     def render(
         self, kind: str, width: int, height: int, fov_deg: float, location: np.ndarray, rotation: np.ndarray
@@ -40,6 +47,15 @@ class Cameras:
         if self._renderer is None:
             self._renderer = self._make_renderer()
 
+    def prepare_rays(self) -> None:
+        """Build what lidar and radar need, so that the first scan is not late."""
+        self.prepare()
+        self._renderer.caster()
+
+    def caster(self, world: World) -> Caster:
+        """Rays against the present tick."""
+        return self._renderer_at(world).caster()
+
     def picture(self, world: World, camera: Actor) -> bytes:
         """Return the payload of one image: width, height, fov and rows of B, G, R, A."""
         width, height, fov_deg = image_format(camera)
@@ -47,6 +63,13 @@ class Cameras:
         kind = camera.type_id.removeprefix(PREFIX)
         image = renderer.render(kind, width, height, fov_deg, camera.location, camera.rotation)
         return _IMAGE.pack(width, height, fov_deg) + image.tobytes()
+
+    def flow(self, world: World, camera: Actor, track: Track) -> bytes:
+        """Return the payload of one optical flow image: as ``picture``, with pixels of two float32."""
+        width, height, fov_deg = image_format(camera)
+        pose = camera.location, camera.rotation
+        flow = self._renderer_at(world).flow(width, height, fov_deg, pose, track.pose_before(camera), track)
+        return _IMAGE.pack(width, height, fov_deg) + flow.astype("<f4").tobytes()
 
     def _renderer_at(self, world: World) -> Renderer:
         """The renderer, showing the present tick."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
-from autovla_core.minicarla.sensors import camera, contact
+from autovla_core.minicarla.sensors import camera, contact, flow, lidar, obstacle, radar
 from autovla_core.minicarla.sensors.geo import GeoReference
 from autovla_core.minicarla.sensors.motion import Gnss, Imu
 from autovla_core.minicarla.wire import stream
 from autovla_core.minicarla.world.actor import Actor
 from autovla_core.minicarla.world.world import World
 
+SAVED = ("_schedules", "_gnss", "_imus", "_lidars", "_radars", "_tracks")  # all that measuring changes
 _EARLY_S = 1e-4  # ticks are sums of float deltas; a sensor must not miss one by a rounding error
 
 
@@ -41,6 +43,9 @@ class SensorHub:
         self._schedules: dict[int, _Schedule] = {}
         self._gnss: dict[int, Gnss] = {}
         self._imus: dict[int, Imu] = {}
+        self._lidars: dict[int, lidar.Lidar] = {}
+        self._radars: dict[int, radar.Radar] = {}
+        self._tracks: dict[int, flow.Track] = {}  # of the optical flow cameras
 
     def add(self, sensor: Actor) -> None:
         """Start a sensor that was spawned.
@@ -53,19 +58,29 @@ class SensorHub:
             self._gnss[sensor.id] = Gnss(sensor, self._reference)
         elif sensor.type_id == "sensor.other.imu":
             self._imus[sensor.id] = Imu(sensor)
+        elif sensor.type_id in (lidar.RAY_CAST, lidar.SEMANTIC):
+            self._lidars[sensor.id] = lidar.Lidar(sensor)
+            self._cameras.prepare_rays()
+        elif sensor.type_id == radar.TYPE_ID:
+            self._radars[sensor.id] = radar.Radar(sensor)
+            self._cameras.prepare_rays()
+        elif sensor.type_id == obstacle.TYPE_ID:
+            obstacle.config_of(sensor)
         elif sensor.type_id.startswith(camera.PREFIX):
             camera.image_format(sensor)
             self._cameras.prepare()
+            if sensor.type_id == flow.TYPE_ID:
+                self._tracks[sensor.id] = flow.Track()
         self._schedules[sensor.id] = _Schedule(interval)
 
     def remove(self, actor_id: int) -> None:
         """Forget a sensor; unknown ids are ignored."""
-        for table in (self._schedules, self._gnss, self._imus):
-            table.pop(actor_id, None)
+        for name in SAVED:
+            getattr(self, name).pop(actor_id, None)
 
     def save(self) -> dict[str, dict]:
-        """What measuring changes: when each sensor is due, its noise, its track."""
-        return copy.deepcopy({name: getattr(self, name) for name in ("_schedules", "_gnss", "_imus")})
+        """What measuring changes: when each sensor is due, its noise, its track, its angle."""
+        return copy.deepcopy({name: getattr(self, name) for name in SAVED})
 
     def restore(self, saved: dict[str, dict]) -> None:
         """Go back to what ``save`` returned; sensors that came later are forgotten."""
@@ -75,6 +90,8 @@ class SensorHub:
         """Yield (stream id, pieces of one frame) for every due sensor that somebody listens to."""
         for actor_id, imu in self._imus.items():
             imu.observe(world.actors[actor_id])
+        for actor_id, track in self._tracks.items():
+            track.observe(world, world.actors[actor_id])
         for actor_id, schedule in self._schedules.items():
             sensor = world.actors[actor_id]
             if sensor.stream_id not in subscribed or not schedule.fires(world.time):
@@ -86,11 +103,40 @@ class SensorHub:
                 yield sensor.stream_id, stream.frame(header, payload)
 
     def _payloads(self, world: World, sensor: Actor, delta_s: float) -> Iterable[bytes]:
-        if sensor.id in self._gnss:
-            return [self._gnss[sensor.id].payload(sensor)]
-        if sensor.id in self._imus:
-            carrier = world.actors.get(sensor.parent_id, sensor)
-            return [self._imus[sensor.id].payload(sensor, carrier, delta_s, world.gravity)]
-        if sensor.type_id == "sensor.other.collision":
-            return contact.collisions(world, sensor, self._stream_port)
-        return [self._cameras.picture(world, sensor)]
+        measure = self._MEASURED.get(sensor.type_id)
+        if measure is None:
+            return [self._cameras.picture(world, sensor)]
+        return measure(self, world, sensor, delta_s)
+
+    def _locate(self, world: World, sensor: Actor, delta_s: float) -> Iterable[bytes]:
+        return [self._gnss[sensor.id].payload(sensor)]
+
+    def _feel(self, world: World, sensor: Actor, delta_s: float) -> Iterable[bytes]:
+        carrier = world.actors.get(sensor.parent_id, sensor)
+        return [self._imus[sensor.id].payload(sensor, carrier, delta_s, world.gravity)]
+
+    def _scan(self, world: World, sensor: Actor, delta_s: float) -> Iterable[bytes]:
+        return [self._lidars[sensor.id].payload(sensor, self._cameras.caster(world), delta_s)]
+
+    def _detect(self, world: World, sensor: Actor, delta_s: float) -> Iterable[bytes]:
+        return [self._radars[sensor.id].payload(world, sensor, self._cameras.caster(world), delta_s)]
+
+    def _flow(self, world: World, sensor: Actor, delta_s: float) -> Iterable[bytes]:
+        return [self._cameras.flow(world, sensor, self._tracks[sensor.id])]
+
+    def _contacts(self, world: World, sensor: Actor, delta_s: float) -> Iterable[bytes]:
+        return contact.collisions(world, sensor, self._stream_port)
+
+    def _obstacles(self, world: World, sensor: Actor, delta_s: float) -> Iterable[bytes]:
+        return obstacle.obstacles(world, sensor, self._stream_port)
+
+    _MEASURED: ClassVar[dict[str, Callable[[SensorHub, World, Actor, float], Iterable[bytes]]]] = {
+        "sensor.other.gnss": _locate,
+        "sensor.other.imu": _feel,
+        "sensor.other.collision": _contacts,
+        lidar.RAY_CAST: _scan,
+        lidar.SEMANTIC: _scan,
+        radar.TYPE_ID: _detect,
+        obstacle.TYPE_ID: _obstacles,
+        flow.TYPE_ID: _flow,
+    }  # all others are plain cameras

@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autovla_core.minicarla.sensors import shading, sky
+from autovla_core.minicarla.sensors import overlay, shading, sky
 from autovla_core.minicarla.sensors.appearance import instances_of
+from autovla_core.minicarla.sensors.flow import Track, encode_flow, placed_before
 from autovla_core.minicarla.sensors.meshes import templates
 from autovla_core.minicarla.sensors.raster import Buffers, Spans, View, rasterise
+from autovla_core.minicarla.sensors.rays import Caster
 from autovla_core.minicarla.sensors.scene import Geometry, Instance, ShadowMap, place, turn_from_carla
 from autovla_core.minicarla.sensors.shading import Beams
 from autovla_core.minicarla.sensors.vehicle_meshes import HEAD
+from autovla_core.minicarla.world.debug_shapes import DebugShape
 from autovla_core.minicarla.world.mesh import Mesh, Tag
+from autovla_core.minicarla.world.pose import Pose
 from autovla_core.minicarla.world.weather import Weather
 
 if TYPE_CHECKING:
@@ -49,6 +53,9 @@ class Renderer:
         self._weather: Weather | None = None
         self._frame = 0
         self._shown: tuple[Instance, ...] = ()
+        self._caster: Caster | None = None
+        self._caster_is_placed = False
+        self._overlay: overlay.Overlay | None = None
         self._instances, self._spans = place(self._geometry, ())
         self.set_weather(Weather())
 
@@ -72,12 +79,27 @@ class Renderer:
         """Take over a tick's weather, actors and lights; once per tick, before the cameras."""
         self.set_weather(world.weather)
         self.show(instances_of(world), world.frame - world.first_frame)
+        self.draw(world.debug_shapes)
 
     def show(self, instances: Sequence[Instance], frame: int = 0) -> None:
         """Replace everything that moves; ``frame`` seeds the falling rain."""
         self._shown, self._frame = tuple(instances), frame
         self._instances, self._spans = place(self._geometry, self._shown)
+        self._caster_is_placed = False
         self._draw_shadows()
+
+    def draw(self, shapes: Sequence[DebugShape]) -> None:
+        """Replace the shapes that clients have drawn into the world; only the kind "rgb" shows them."""
+        self._overlay = overlay.prepare(shapes)
+
+    def caster(self) -> Caster:
+        """Rays against what the cameras see now; the first call builds the trees (a second for a town)."""
+        if self._caster is None:
+            self._caster = Caster(self._geometry)
+        if not self._caster_is_placed:
+            self._caster.place([instance.mesh for instance in self._shown], self._instances)
+            self._caster_is_placed = True
+        return self._caster
 
     def _draw_shadows(self) -> None:
         self._shadows.draw([instance.mesh for instance in self._shown], self._instances)
@@ -121,6 +143,16 @@ class Renderer:
             self._rain(picture)
         return picture
 
+    def flow(self, width: int, height: int, fov_deg: float, pose: Pose, old_pose: Pose, track: Track) -> np.ndarray:
+        """Return (height, width, 2) float32: how the picture has moved since ``old_pose``, see sensors.flow."""
+        view = _view(width, height, fov_deg, *pose)
+        old = _view(width, height, fov_deg, *old_pose)
+        buffers = self._fill(view, self._nearest_first(view, 0), 0, height)
+        moved = placed_before(self._instances, track.now, track.before)
+        flow = np.empty((height, width, 2), np.float32)
+        encode_flow(view, old, self._instances, moved, buffers, flow)
+        return flow
+
     def _draw_band(
         self,
         kind: str,
@@ -139,6 +171,8 @@ class Renderer:
                 surfaces, instances, self._light, self._shadows.shadow, beams, self._noise, self._curve,
                 view, row0, row1, buffers, picture,
             )  # fmt: skip
+            if self._overlay is not None:
+                overlay.draw(self._overlay, view, row0, row1, buffers, picture)
         elif kind == "depth":
             shading.encode_depth(buffers, row0, row1, picture)
         else:

@@ -14,7 +14,14 @@ import numpy as np
 
 from autovla_core.minicarla.blueprints import AttributeType, Blueprint
 from autovla_core.minicarla.wire import stream
-from autovla_core.minicarla.world.actor import Actor, TrafficSign, VehicleControl, WalkerControl
+from autovla_core.minicarla.world.actor import (
+    AckermannGains,
+    AckermannTarget,
+    Actor,
+    TrafficSign,
+    VehicleControl,
+    WalkerControl,
+)
 from autovla_core.minicarla.world.pose import rotation_matrix
 from autovla_core.minicarla.world.weather import Weather
 
@@ -232,6 +239,20 @@ def decode_vehicle_control(value: object) -> VehicleControl:
 
 def _clip(value: object, low: float, high: float, what: str) -> float:
     return min(max(number(value, what), low), high)
+
+
+def decode_ackermann(value: object) -> AckermannTarget:
+    """VehicleAckermannControl."""
+    return AckermannTarget(*_floats(value, len(fields(AckermannTarget)), "VehicleAckermannControl"))
+
+
+def decode_ackermann_gains(value: object) -> AckermannGains:
+    """AckermannControllerSettings."""
+    return AckermannGains(*_floats(value, len(fields(AckermannGains)), "AckermannControllerSettings"))
+
+
+def _floats(value: object, count: int, what: str) -> list[float]:
+    return [number(item, what) for item in fields_of(value, count, what)[:count]]
 
 
 def decode_walker_control(value: object) -> WalkerControl:

@@ -39,6 +39,43 @@ class WalkerControl:
     jump: bool = False
 
 
+@dataclass(frozen=True)
+class AckermannTarget:
+    """CARLA's VehicleAckermannControl: rad (right positive), rad/s, m/s, m/s2, m/s3; zero rates are no limit."""
+
+    steer: float = 0.0
+    steer_speed: float = 0.0
+    speed: float = 0.0
+    acceleration: float = 0.0
+    jerk: float = 0.0  # stored, without effect, as in CARLA
+
+
+@dataclass(frozen=True)
+class AckermannGains:
+    """CARLA's AckermannControllerSettings, per tick."""
+
+    speed_kp: float = 0.15
+    speed_ki: float = 0.0
+    speed_kd: float = 0.25
+    accel_kp: float = 0.01
+    accel_ki: float = 0.0
+    accel_kd: float = 0.01
+
+
+@dataclass(frozen=True)
+class AckermannLoop:
+    """What the two loops remember from tick to tick; replaced, never changed."""
+
+    target: AckermannTarget
+    angle: float = 0.0  # rad, of the wheels as commanded
+    speed: float | None = None  # m/s, measured a tick ago
+    acceleration: float = 0.0  # m/s2, smoothed
+    speed_sum: float = 0.0
+    wanted: float = 0.0  # m/s2
+    trim_sum: float = 0.0
+    trim: float = 0.0  # m/s2, added to what is wanted because the vehicle does not quite give it
+
+
 def _zeros() -> np.ndarray:
     return np.zeros(3)
 
@@ -66,6 +103,7 @@ class Actor:
     stream_id: int = 0  # of a sensor; 0 = none
     simulate_physics: bool = True
     collides: bool = True
+    has_gravity: bool = True
     color: tuple[int, int, int] = (128, 128, 128)
     light_state: int = 0  # VehicleLightState bits
 
@@ -103,6 +141,8 @@ class Vehicle(Actor):
     failure_state: int = 0
     airborne: bool = True  # not yet on its wheels
     constant_velocity: float | None = None  # m/s forward, held whatever the pedals say
+    ackermann: AckermannLoop | None = None  # drives pedals and wheel until the next ordinary control
+    ackermann_gains: AckermannGains = AckermannGains()
 
 
 @dataclass(eq=False)

@@ -17,8 +17,8 @@ from autovla_core.minicarla.world.town import Town
 OUT_OF_REACH_M = 1e6  # a body that must not collide is put this far up
 WALKER_MASS = 75.0
 THROWN_FROM = 1.0  # m/s that a blow must give a walker to throw it
-INPUT_LOW = np.array([-1.0, -1.0, 0.0, 0.0, -np.inf, 0.0])
-INPUT_HIGH = np.array([1.0, 1.0, 1.0, 1.0, np.inf, 1.0])
+INPUT_LOW = np.array([-1.0, -1.0, 0.0, 0.0, -np.inf, 0.0, 0.0])
+INPUT_HIGH = np.array([1.0, 1.0, 1.0, 1.0, np.inf, 1.0, 1.0])
 GEAR_UP_AT = (5.0, 10.0, 16.0, 23.0)  # m/s, what an automatic gearbox reports
 
 
@@ -79,7 +79,7 @@ class Fleet:
         for i, member in enumerate(self.walkers, start=count):
             if member.simulate_physics:
                 ground = self.town.height(float(member.location[0]), float(member.location[1]))
-                walker.advance(member, ground, gravity, dt)
+                walker.advance(member, ground, gravity if member.has_gravity else 0.0, dt)
             self._place_other(i)
         self._place_bodies()
         contacts = self._collide(dt)
@@ -187,7 +187,7 @@ def _input(v: Vehicle) -> tuple[float, ...]:
     held = math.nan if v.constant_velocity is None else v.constant_velocity
     hand = float(control.hand_brake)
     throttle = max(control.throttle, 0.0) * direction
-    return throttle, control.steer, control.brake, hand, held, float(v.simulate_physics)
+    return throttle, control.steer, control.brake, hand, held, float(v.simulate_physics), float(not v.has_gravity)
 
 
 def _write(v: Vehicle, state: list[float], vx: float, vy: float, dt: float) -> None:

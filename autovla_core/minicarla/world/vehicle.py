@@ -16,9 +16,10 @@ from autovla_core.minicarla.world import physics as p
 # Columns of a state row.
 X, Y, Z, PITCH, YAW, ROLL, CLIMB, FORWARD, LATERAL, YAW_RATE, WHEEL, AIRBORNE = range(12)
 STATE_COLUMNS = 12
-# Columns of an input row. DRIVE is the throttle signed by the gear; HELD a constant forward speed or NaN.
-DRIVE, STEER, BRAKE, HAND, HELD, ACTIVE = range(6)
-INPUT_COLUMNS = 6
+# Columns of an input row. DRIVE is the throttle signed by the gear; HELD a constant forward speed or NaN,
+# WEIGHTLESS 1 if gravity does not pull.
+DRIVE, STEER, BRAKE, HAND, HELD, ACTIVE, WEIGHTLESS = range(7)
+INPUT_COLUMNS = 7
 
 SUBSTEP_S = 0.01
 GRAVITY = 9.81  # of tyre grip; the world's own gravity pulls on slopes and in the air
@@ -137,8 +138,9 @@ def advance(states: np.ndarray, inputs: np.ndarray, rows: np.ndarray, gravity: f
     substeps = max(1, int(math.ceil(dt / SUBSTEP_S - 1e-6)))
     for i in range(len(states)):
         if inputs[i, ACTIVE] != 0.0:
+            pull = 0.0 if inputs[i, WEIGHTLESS] != 0.0 else gravity
             for _ in range(substeps):
-                _substep(states[i], inputs[i], rows[i], gravity, dt / substeps)
+                _substep(states[i], inputs[i], rows[i], pull, dt / substeps)
             states[i, YAW] = (states[i, YAW] + 180.0) % 360.0 - 180.0
 
 
@@ -181,7 +183,7 @@ def settle(
         ground = (front * b + rear * a) / (a + b)
         was = s[Z]
         if s[AIRBORNE] != 0.0 or was - ground > DROP_M:
-            s[CLIMB] -= gravity * dt
+            s[CLIMB] -= 0.0 if inputs[i, WEIGHTLESS] != 0.0 else gravity * dt
             s[Z] = was + s[CLIMB] * dt
             s[AIRBORNE] = 1.0
         if s[AIRBORNE] == 0.0 or s[Z] <= ground:

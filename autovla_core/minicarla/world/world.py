@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from autovla_core.minicarla.blueprints import BLUEPRINTS, Blueprint
-from autovla_core.minicarla.world import collision, pose, spawning
+from autovla_core.minicarla.world import ackermann, collision, pose, spawning
 from autovla_core.minicarla.world.actor import (
+    AckermannGains,
+    AckermannTarget,
     Actor,
     LightColor,
     TrafficLight,
@@ -20,6 +22,7 @@ from autovla_core.minicarla.world.actor import (
     Walker,
 )
 from autovla_core.minicarla.world.collision import Contact
+from autovla_core.minicarla.world.debug_shapes import MOST_SHAPES, DebugShape, lasting
 from autovla_core.minicarla.world.fleet import Fleet
 from autovla_core.minicarla.world.spawning import ActorNotFound, SpawnError
 from autovla_core.minicarla.world.town import Town
@@ -37,6 +40,7 @@ TRAFFIC_TYPES = ("car", "van", "truck")
 SPEED_LIMIT_EVERY = 10  # ticks between two looks at the lane under a vehicle
 FIRST_SENSOR_STREAM = 2  # 1 carries the world's own state
 SILENT_SENSORS = ("sensor.other.lane_invasion", "sensor.other.rss")  # the client computes them itself
+DEBUG_LATE_S = 1e-4  # ticks are sums of float deltas: a life of one tick must not end before it
 SPECTATOR_START = ((0.0, 0.0, 50.0), (-90.0, 0.0, 0.0))
 
 
@@ -78,6 +82,7 @@ class World:
         self.first_frame = self.frame  # of this episode
         self.actors: dict[int, Actor] = {}
         self.contacts: list[Contact] = []
+        self.debug_shapes: list[DebugShape] = []
         self.map_changed, self._loaded = True, True
         if reset_settings:
             self.settings = default_settings()
@@ -189,8 +194,11 @@ class World:
         self.map_changed, self._loaded = self._loaded, False
         self.frame += 1
         self.time += dt
+        if self.debug_shapes:
+            self.debug_shapes = [shape for shape in self.debug_shapes if shape.until > self.time - DEBUG_LATE_S]
         self._refresh()
         self._light_control.step(dt)
+        self._drive_ackermann(dt)
         self._fleet.gather()
         self._traffic.step(self._fleet, dt)
         self.contacts = self._fleet.move(self.gravity, dt)
@@ -259,7 +267,21 @@ class World:
 
     def apply_control(self, actor_id: int, control: VehicleControl) -> None:
         """Set a vehicle's pedals and wheel; they hold until the next call. Server traffic soon overrules it."""
-        self.vehicle(actor_id).control = control
+        vehicle = self.vehicle(actor_id)
+        vehicle.control, vehicle.ackermann = control, None
+
+    def apply_ackermann(self, actor_id: int, target: AckermannTarget) -> None:
+        """Let two loops hold a vehicle's speed and wheel angle until the next ``apply_control``."""
+        vehicle = self.vehicle(actor_id)
+        vehicle.ackermann = ackermann.aim(vehicle.ackermann, target)
+
+    def set_ackermann_gains(self, actor_id: int, gains: AckermannGains) -> None:
+        """Replace the gains of a vehicle's Ackermann loops."""
+        self.vehicle(actor_id).ackermann_gains = gains
+
+    def set_gravity(self, actor_id: int, enabled: bool) -> None:
+        """Let gravity pull an actor, or no longer: what is in the air then keeps its climb."""
+        self.actor(actor_id).has_gravity = enabled
 
     def set_physics(self, actor_id: int, control: Mapping) -> None:
         """Replace a vehicle's physics control (all fields by name, wheel positions in local centimetres).
@@ -272,6 +294,15 @@ class World:
             raise ValueError(f"physics control has {sorted(control)}; expected {sorted(vehicle.physics)}")
         vehicle.physics = copy.deepcopy(dict(control))
         self._stale = True
+
+    def draw(self, shape: DebugShape, life_time: float) -> None:
+        """Add a shape that RGB cameras see for ``life_time`` seconds, for ever if that is not positive."""
+        self.debug_shapes.append(lasting(shape, self.time, life_time))
+        del self.debug_shapes[:-MOST_SHAPES]
+
+    def erase(self, words_only: bool = False) -> None:
+        """Take all drawn shapes away, or all words."""
+        self.debug_shapes = [shape for shape in self.debug_shapes if words_only and not shape.text]
 
     def reset_lights(self, group: int | None = None) -> None:
         """Start the cycle of one junction again, or of all as after loading."""
@@ -309,6 +340,11 @@ class World:
         self._fleet.set_members(vehicles, walkers, props, {v.id: spawning.parameters_of(v) for v in vehicles})
         self._traffic.set_members(vehicles)
         self._stale = False
+
+    def _drive_ackermann(self, dt: float) -> None:
+        for vehicle, row in zip(self._fleet.vehicles, self._fleet.rows):
+            if vehicle.ackermann is not None and not vehicle.autopilot:
+                vehicle.ackermann, vehicle.control = ackermann.step(vehicle, row, dt)
 
     def _warm_up(self) -> None:
         """Let numba compile, or load, all that a tick calls, so that the first tick takes no longer than others."""
