@@ -65,12 +65,3 @@ def as_text(summary: Summary) -> str:
     lines.append(f"{'route completion':18s} {summary.route_completion}")
     lines += [f"{name:18s} {count}" for name, count in (*summary.faults.items(), *summary.statuses.items())]
     return "\n".join(lines)
-
-
-def as_markdown(summaries: Mapping[str, Summary]) -> str:
-    """One row an agent; faults are sums over all drives."""
-    head = ["agent", "driving score", "route completion", *FAULTS]
-    rows = [head, ["---"] * len(head)]
-    for name, s in summaries.items():
-        rows.append([name, str(s.driving_score), str(s.route_completion), *map(str, s.faults.values())])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

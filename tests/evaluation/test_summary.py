@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autovla_core.evaluation.summary import FAULTS, as_markdown, as_text, summarise
+from autovla_core.evaluation.summary import FAULTS, as_text, summarise
 
 KINDS = [kind for kinds in FAULTS.values() for kind in kinds]
 
@@ -23,9 +23,3 @@ def test_seeds_of_one_route_are_not_counted_as_routes_and_faults_are_summed():
     assert summary.driving_score.mean == 80.0 and summary.route_completion.low == 100.0
     assert summary.faults["collisions"] == 3 and summary.statuses == {"Completed": 2, "Perfect": 1}
     assert "collisions         3" in as_text(summary)
-
-
-def test_the_table_has_one_row_an_agent():
-    rows = as_markdown({"expert": summarise([record(0, 0, 100.0)])}).splitlines()
-    assert rows[0].startswith("| agent | driving score | route completion | collisions")
-    assert rows[2].startswith("| expert | 100.0 [100.0, 100.0] | 100.0 [100.0, 100.0] | 0 |")
