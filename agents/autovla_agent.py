@@ -1,6 +1,7 @@
 """The vision-language-action agent: cameras, GNSS, IMU and speedometer in, VehicleControl out.
 
-Configuration: a YAML file with the fields of ``AgentConfig`` (see leaderboard_configs/autovla_agent.yaml);
+Configuration: a YAML file with the fields of ``AgentConfig``: the model in this process
+(leaderboard_configs/autovla_agent.yaml) or behind a server (leaderboard_configs/autovla_server_agent.yaml);
 relative paths are relative to the checkout.
 """
 
@@ -18,24 +19,40 @@ from autovla_core.carla_bridge.observe import Observer
 from autovla_core.carla_bridge.route_planner import route_plan
 from autovla_core.contracts import Planner
 from autovla_core.driving.driver import Driver
+from autovla_core.errors import ConfigError
 from autovla_core.model.vla import AutoVLA
 from autovla_core.sensing import rig as rigs
+from autovla_core.serving.remote import RemotePlanner, read_token
 
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[1]
-_MODELS: dict[tuple[Path, bool], Planner] = {}  # a new agent is made for every route; a model is loaded once
+_MODELS: dict[tuple[object, ...], Planner] = {}  # a new agent is made for every route; a model is loaded once
 
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """One YAML file."""
+    """One YAML file; either ``checkpoint`` or ``server``.
 
-    checkpoint: Path
+    Raises:
+        ConfigError: both or neither, or ``blind`` with a server, whose own flag that is.
+    """
+
+    checkpoint: Path | None = None
+    server: str = ""  # host:port of tools/serve_policy.py
+    token_file: Path | None = None  # if that server wants a token
     rig: str = "front"
     replan_s: float = 0.5
     threads: int = 1  # of the processor; the simulator needs the others
     blind: bool = False  # black images: what a table compares the seeing model with
+
+    def __post_init__(self) -> None:
+        if (self.checkpoint is None) == (not self.server):
+            raise ConfigError(
+                f"found checkpoint {str(self.checkpoint)!r} and server {self.server!r}, expected exactly one of them"
+            )
+        if self.server and self.blind:
+            raise ConfigError("blind: found true beside a server; start tools/serve_policy.py with --blind instead")
 
 
 def get_entry_point() -> str:
@@ -82,7 +99,16 @@ def _config_path(path_to_conf_file: str) -> Path:
 
 
 def _model(config: AgentConfig) -> Planner:
-    key = ((ROOT / config.checkpoint).resolve(), config.blind)
+    if config.checkpoint is None:
+        key: tuple[object, ...] = (config.server, config.token_file)
+    else:
+        key = ((ROOT / config.checkpoint).resolve(), config.blind)
     if key not in _MODELS:
-        _MODELS[key] = AutoVLA.from_pretrained(key[0], blind=config.blind, threads=config.threads)
+        _MODELS[key] = _load(config)
     return _MODELS[key]
+
+
+def _load(config: AgentConfig) -> Planner:
+    if config.checkpoint is None:
+        return RemotePlanner(config.server, read_token(config.token_file and ROOT / config.token_file))
+    return AutoVLA.from_pretrained((ROOT / config.checkpoint).resolve(), blind=config.blind, threads=config.threads)

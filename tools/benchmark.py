@@ -40,6 +40,7 @@ def main() -> int:
         figures = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"}
         figures |= measure_simulator(args.ticks)
         figures |= measure_planner(args.checkpoint)
+        figures |= measure_model(args.checkpoint)
     except AutoVLAError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
@@ -117,6 +118,13 @@ def measure_planner(checkpoint: Path, plans: int = 60) -> dict[str, float]:
         durations.append((time.perf_counter() - started) * 1e3)
     kept = durations[5:]
     return {"one fast plan, ms, median": statistics.median(kept), "one fast plan, ms, 95 %": np.percentile(kept, 95)}
+
+
+def measure_model(checkpoint: Path) -> dict[str, float]:
+    """CPU milliseconds of plans beside Hugging Face's generate; more of it in tools/benchmark_model.py."""
+    from autovla_core.model import measure
+
+    return measure.compare(measure.Contest.of_folder(checkpoint), rounds=9)
 
 
 def _random_observation(planner: object, rng: np.random.Generator, time_s: float) -> Observation:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,7 +14,8 @@ from autovla_core.contracts import Command
 from autovla_core.model.encoding import Encoder
 from training import augment
 from training.augment import AugmentConfig
-from training.datasets.routes import RouteDataset
+from training.datasets.mixture import Part
+from training.datasets.sampled import Columns
 from training.losses import token_weights
 
 NEAR_M = 15.0  # m at which nearness has fallen to 1/e
@@ -33,13 +36,14 @@ class Batch:
     poses: torch.Tensor  # (B, 10, 3) float32
     rule: torch.Tensor  # (B,) index into contracts.RULES; 0 = not known
     nearness: torch.Tensor  # (B, 4) in 0..1: a red light, a green one, a stop sign, a leader
+    known: torch.Tensor  # (B, 10) bool: which poses are known; only these are learnt
 
 
 @dataclass(frozen=True)
 class Collator:
     """Draws and builds batches; batch ``step`` depends on the seed and ``step`` alone, so a run can resume anywhere."""
 
-    dataset: RouteDataset
+    dataset: Part
     encoder: Encoder
     codebook: Codebook
     frequencies: np.ndarray  # (S,) relative
@@ -47,6 +51,12 @@ class Collator:
     batch_size: int
     lambda_action: float
     seed: int
+    openings: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # sample -> ids of a thought's text
+    reasoning_weight: float = 1.0  # of a sample with a thought: lambda_cot of the paper
+
+    @cached_property
+    def _columns(self) -> Columns:
+        return Columns.of(self.dataset.samples)
 
     def batch(self, step: int) -> Batch:
         """The training batch of one step."""
@@ -58,29 +68,44 @@ class Collator:
 
     def collate(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
         """Augmented samples ``indices`` (B,)."""
-        samples, count = self.dataset.samples, len(indices)
+        samples, count = self._columns, len(indices)
         speed = samples.speed[indices] + self.augment.speed_noise * rng.standard_normal(count)
         acceleration = samples.acceleration[indices] + self.augment.acceleration_noise * rng.standard_normal(count)
         fed = labels = samples.tokens[indices]
         if self.augment.token_noise > 0:
             fed, labels = augment.noisy_tokens(self.codebook, samples.poses[indices], self.augment.token_noise, rng)
         prompts = [
-            self.encoder.prompt(v, a, Command(c)) for v, a, c in zip(speed, acceleration, samples.command[indices])
+            self.encoder.prompt(v, a, Command(c), wish)
+            for v, a, c, wish in zip(speed, acceleration, samples.command[indices], samples.instruction[indices])
         ]
-        answers = [(self.encoder.fast_answer(f), self.encoder.fast_answer(t)) for f, t in zip(fed, labels)]
+        answers = [(self._answer(i, f), self._answer(i, t)) for i, f, t in zip(indices, fed, labels)]
+        thinking = np.array([int(i) in self.openings for i in indices])
+        known = torch.from_numpy(samples.mask[indices])
         gain, offset = augment.light(count, self.augment, rng)
         return Batch(
-            **self._text(prompts, answers),
+            **self._text(prompts, answers, known, torch.from_numpy(np.where(thinking, self.reasoning_weight, 1.0))),
             clips=self._clips(indices, rng),
             gain=torch.from_numpy(gain),
             offset=torch.from_numpy(offset),
             poses=torch.from_numpy(samples.poses[indices].astype(np.float32)),
             rule=torch.from_numpy(samples.rule[indices]),
             nearness=torch.from_numpy(np.exp(-np.maximum(samples.ahead_m[indices], 0.0) / NEAR_M).astype(np.float32)),
+            known=known,
         )
 
+    def _answer(self, index: int, tokens: np.ndarray) -> tuple[int, ...]:
+        """Ids of the whole answer: a slow one for a sample with a thought."""
+        opening = self.openings.get(int(index))
+        if opening is None:
+            return self.encoder.fast_answer(tokens)
+        return opening + tuple(int(t) + self.encoder.first_action for t in tokens) + self.encoder.suffix_ids
+
     def _text(
-        self, prompts: list[tuple[int, ...]], answers: list[tuple[tuple[int, ...], tuple[int, ...]]]
+        self,
+        prompts: list[tuple[int, ...]],
+        answers: list[tuple[tuple[int, ...], tuple[int, ...]]],
+        known: torch.Tensor,
+        sample_weight: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """Ids, places, labels, action mask and weights of prompts and (fed, right) answers."""
         longest = max(len(answer) for answer, _ in answers)
@@ -93,7 +118,9 @@ class Collator:
         first = self.encoder.first_action
         action = inside & (labels >= first) & (labels < first + self.encoder.actions)
         places = (starts[:, None] + torch.arange(longest)).clamp(max=ids.shape[1] - 1)
-        weights = token_weights(inside, action, torch.ones(len(rows)), self.lambda_action)
+        unknown = torch.zeros_like(action)
+        unknown[action] = ~known.flatten()
+        weights = token_weights(inside & ~unknown, action & ~unknown, sample_weight.float(), self.lambda_action)
         return {"ids": ids, "places": places, "labels": labels, "action": action, "weights": weights}
 
     def _clips(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:

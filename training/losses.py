@@ -58,10 +58,18 @@ def soft_cross_entropy(
     return -(log_probs.gather(-1, index[tokens]) * share[tokens]).sum(-1)
 
 
-def waypoint_loss(predicted: torch.Tensor, poses: torch.Tensor) -> torch.Tensor:
-    """Smooth L1 of the auxiliary head: predicted (B, T, 2) in units of ``WAYPOINT_SCALE``, poses (B, T, 3)."""
+def waypoint_loss(predicted: torch.Tensor, poses: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
+    """Smooth L1 of the auxiliary head over known poses: predicted (B, T, 2) in units of ``WAYPOINT_SCALE``.
+
+    Args:
+        poses: (B, T, 3).
+        known: (B, T) bool, which of them count; None: all.
+    """
     target = poses[..., :2] / torch.tensor(WAYPOINT_SCALE, device=poses.device)
-    return functional.smooth_l1_loss(predicted, target)
+    if known is None or bool(known.all()):
+        return functional.smooth_l1_loss(predicted, target)
+    loss = functional.smooth_l1_loss(predicted, target, reduction="none").mean(-1)
+    return (loss * known).sum() / known.sum().clamp(min=1)
 
 
 def outlook_loss(predicted: torch.Tensor, rule: torch.Tensor, nearness: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,10 @@
-"""Supervised fine-tuning: route logs in, a model folder out.
+"""Supervised fine-tuning: route logs or other data sets in, a model folder out.
 
     python -m training.sft --config training/recipes/tiny_sft.yaml [--minutes 60] [--out runs/tiny_sft]
 
-Trains from scratch, or from ``model.init``. Ctrl-C or SIGTERM saves; the same command goes on from
-there. ``<out>/model`` always holds the best model so far, ready to drive.
+Trains from scratch, or from ``model.init``. ``data.sources`` of a recipe names other data sets (docs/datasets.md); a
+split that benchmarks are scored on is refused unless ``--i-know`` is given. Ctrl-C or SIGTERM saves; the same command
+goes on from there. ``<out>/model`` always holds the best model so far, ready to drive.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from autovla_core.model.patches import batch_vision
 from training import loop, losses
 from training.augment import AugmentConfig
 from training.collate import Batch, Collator
+from training.datasets.mixture import Mixture, Part, SourceConfig, open_source
 from training.datasets.routes import AHEAD, RouteDataset, find_routes, sample_weights, split
+from training.datasets.sampled import Columns
 from training.loop import LoopConfig, Progress
 from training.validation import validate
 
@@ -44,8 +47,10 @@ logger = logging.getLogger(__name__)
 class DataConfig:
     """Where samples come from and how often each kind is drawn."""
 
-    routes: tuple[Path, ...]  # folders of route logs
-    cache: Path  # decoded images and tokens
+    routes: tuple[Path, ...] = ()  # folders of route logs
+    cache: Path = Path("data/cache")  # decoded images and tokens
+    sources: tuple[SourceConfig, ...] = ()  # other data sets, prepared by training.prepare
+    routes_weight: float = 1.0  # share of the draws that route logs get beside ``sources``
     held_out: float = 0.08  # share of routes, by name
     held_out_samples: int = 384
     frequency: dict[str, float] = field(default_factory=dict)  # event (datasets.routes.EVENTS) -> weight
@@ -68,6 +73,7 @@ class LossConfig:
     action: float = 1.0  # lambda_a of the paper
     waypoints: float = 1.0  # auxiliary head, dropped from the saved model
     outlook: float = 0.5  # another: which rule binds, what is how near (losses.outlook_loss)
+    reasoning: float = 1.0  # of a sample with a thought; lambda_cot of the paper, which takes 40
     soft_sigma: float = 0.0  # m; 0 trains on the one right token
 
 
@@ -101,16 +107,17 @@ class Trainee(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss of a batch, and its terms without weights."""
-        answer = self._answer_states(batch)
-        logits = self.vlm.lm_head(answer)
+        states = self._answer_states(batch)
+        logits = self.vlm.lm_head(states)
         cross_entropy = losses.weighted_cross_entropy(logits, batch.labels, batch.weights)
         if self._neighbours is not None:
             cross_entropy = self._soften(logits, batch)
         first = batch.action.int().argmax(dim=1)
-        start = answer[torch.arange(len(first)), first]
-        waypoints = losses.waypoint_loss(self.waypoints(start).view(-1, PLAN_STEPS, 2), batch.poses)
+        start = states[torch.arange(len(first)), first]
+        waypoints = losses.waypoint_loss(self.waypoints(start).view(-1, PLAN_STEPS, 2), batch.poses, batch.known)
         outlook = losses.outlook_loss(self.outlook(start), batch.rule, batch.nearness)
-        right = (logits.detach().argmax(-1) == batch.labels)[batch.action].float().mean()
+        counted = batch.action & (batch.weights > 0.0)  # poses that are not known weigh nothing
+        right = (logits.detach().argmax(-1) == batch.labels)[counted].float().mean()
         found = {"cross_entropy": cross_entropy, "waypoints": waypoints, "outlook": outlook, "accuracy": right}
         total = cross_entropy + self._loss.waypoints * waypoints + self._loss.outlook * outlook
         return total, {name: value.detach() for name, value in found.items()}
@@ -157,36 +164,85 @@ def build(settings: SftConfig) -> tuple[Qwen2_5_VLForConditionalGeneration, PreT
     return model, tokenizer, checkpoint.read_codebook(settings.model.init, record)
 
 
-def train(settings: SftConfig, stop: threading.Event | None = None) -> tuple[Progress, dict[str, float]]:
-    """Run one recipe; return where it ended and the scores of the best model, which lies in ``out/model``."""
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on and what it is validated on."""
+
+    training: Part
+    held_out: Part
+    frequencies: np.ndarray  # (S,) of the training samples
+    held_out_frequencies: np.ndarray
+    scenes: int  # routes and scenes of the training side
+
+
+def load_data(settings: SftConfig, codebook: Codebook, i_know: bool = False) -> Data:
+    """Open what the recipe names: route logs alone, or with other data sets as one mixture.
+
+    Raises:
+        LogError, DatasetError: nothing there, or a split that must not be trained on.
+    """
+    data, cameras = settings.data, settings.model.cameras
+    sides: list[tuple[Part, Part, float]] = []
+    if data.routes or not data.sources:
+        training, held_out = split(find_routes(data.routes), data.held_out)
+        opened = (training, held_out or training[:1])
+        logs = [RouteDataset(side, cameras, codebook, data.cache, settings.threads) for side in opened]
+        if not data.sources:
+            own = [sample_weights(part.samples, data.frequency) for part in logs]
+            return Data(*logs, *own, len(training))
+        sides.append((*logs, data.routes_weight))
+    for source in data.sources:
+        training, held_out = open_source(source, cameras, codebook, data.cache, settings.threads, i_know)
+        sides.append((training, held_out or training, source.weight))
+    weights = [weight for *_, weight in sides]
+    mixed = [Mixture([side[i] for side in sides]) for i in (0, 1)]
+    own = [[sample_weights(side[i].samples, data.frequency) for side in sides] for i in (0, 1)]
+    scenes = int(mixed[0].samples.route.max()) + 1
+    return Data(*mixed, *(mix.frequencies(part, weights) for mix, part in zip(mixed, own)), scenes)
+
+
+def thought_ids(dataset: Part, encoder: Encoder) -> dict[int, tuple[int, ...]]:
+    """For every sample with a thought, the ids of a slow answer up to its first action."""
+    thoughts = enumerate(Columns.of(dataset.samples).thought)
+    return {i: encoder.slow_ids + encoder.ids(text) + encoder.close_ids for i, text in thoughts if text is not None}
+
+
+def train(
+    settings: SftConfig, stop: threading.Event | None = None, i_know: bool = False
+) -> tuple[Progress, dict[str, float]]:
+    """Run one recipe; return where it ended and the scores of the best model, which lies in ``out/model``.
+
+    Args:
+        i_know: train even on a split that benchmarks are scored on.
+    """
     torch.manual_seed(settings.seed)
     model, tokenizer, codebook = build(settings)
     batch_vision(model)
     cameras = settings.model.cameras
     encoder = Encoder(model, tokenizer, cameras, len(codebook))
-    training, held_out = split(find_routes(settings.data.routes), settings.data.held_out)
-    dataset = RouteDataset(training, cameras, codebook, settings.data.cache, settings.threads)
-    seen_never = RouteDataset(held_out or training[:1], cameras, codebook, settings.data.cache, settings.threads)
-    chosen = _validation_samples(seen_never, settings)
+    data = load_data(settings, codebook, i_know)
+    chosen = _validation_samples(data, settings)
     trainee = Trainee(model, encoder, codebook, settings.loss)
     collator = Collator(
-        dataset,
+        data.training,
         encoder,
         codebook,
-        sample_weights(dataset.samples, settings.data.frequency),
+        data.frequencies,
         settings.augment,
         settings.batch_size,
         settings.loss.action,
         settings.seed,
+        thought_ids(data.training, encoder),
+        settings.loss.reasoning,
     )
     best: dict[str, float] = _best_so_far(settings.out)
 
     def check(progress: Progress) -> dict[str, float]:
-        scores = validate(model, encoder, codebook, seen_never, chosen)
-        if scores["ade_m"] <= best.get("ade_m", np.inf):
+        scores = validate(model, encoder, codebook, data.held_out, chosen)
+        if not scores["ade_m"] > best.get("ade_m", np.inf):
             best.clear()
             best.update(scores)
-            provenance = _provenance(settings, progress, len(dataset), len(training), scores)
+            provenance = _provenance(settings, progress, len(data.training), data.scenes, scores)
             checkpoint.save(settings.out / "model", model, tokenizer, codebook, cameras, provenance)
         return scores
 
@@ -194,12 +250,12 @@ def train(settings: SftConfig, stop: threading.Event | None = None) -> tuple[Pro
     return progress, dict(best)
 
 
-def _validation_samples(dataset: RouteDataset, settings: SftConfig) -> np.ndarray:
+def _validation_samples(data: Data, settings: SftConfig) -> np.ndarray:
     """A fixed, balanced choice of held-out samples."""
-    frequencies = sample_weights(dataset.samples, settings.data.frequency)
+    frequencies = data.held_out_frequencies
     count = min(settings.data.held_out_samples, int((frequencies > 0).sum()))
     rng = np.random.default_rng(settings.seed)
-    return np.sort(rng.choice(len(dataset), count, replace=False, p=frequencies / frequencies.sum()))
+    return np.sort(rng.choice(len(data.held_out), count, replace=False, p=frequencies / frequencies.sum()))
 
 
 def _best_so_far(out: Path) -> dict[str, float]:
@@ -253,6 +309,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="model folder to go on from, instead of from scratch")
     parser.add_argument("--minutes", type=float, help="instead of the recipe's length")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--i-know", action="store_true", help="train even on a split that benchmarks are scored on")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     settings = config.load(SftConfig, args.config)
@@ -262,7 +319,7 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    progress, scores = train(settings, stop)
+    progress, scores = train(settings, stop, args.i_know)
     state = "finished" if progress.finished else "stopped; the same command goes on from here"
     logger.info("%s at step %d: %s, model in %s", state, progress.step, scores, settings.out / "model")
 

@@ -10,6 +10,7 @@ import numpy as np
 from autovla_core.contracts import PLAN_STEPS, STEP_S, Control, Observation, Plan, Planner
 from autovla_core.control.tracker import Tracker
 from autovla_core.driving.schedule import ReplanSchedule
+from autovla_core.driving.thinking import ThinkingTally
 from autovla_core.errors import ActionDecodeError
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ class Driver:
     """Holds the newest plan and the tracker that executes it.
 
     Subscribers are called at every tick with the observation of the newest plan (None before the first),
-    the plan (None when it failed) and the control.
+    the plan (None when it failed) and the control. ``thinking`` counts how the plans of the episode were thought.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Driver:
         self.tracker = tracker or Tracker()
         self.subscribers = list(subscribers)
         self._schedule = ReplanSchedule(replan_s)
+        self.thinking = ThinkingTally()
         self.reset()
 
     def reset(self) -> None:
@@ -43,6 +45,7 @@ class Driver:
         self.planner.reset()
         self.tracker.reset()
         self._schedule.reset()
+        self.thinking.reset()
         self.observation: Observation | None = None
         self.plan: Plan | None = None
         self.plans = 0
@@ -72,6 +75,7 @@ class Driver:
             self.observation = observe() if callable(observe) else observe
             self.plan = checked(self.planner.plan(self.observation))
             self.plans += 1
+            self.thinking.add(self.plan)
         except Exception as error:  # the one edge that must keep the car safe, whatever the planner does
             self.plan = None
             self.failures += 1

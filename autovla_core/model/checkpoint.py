@@ -7,27 +7,24 @@ autovla.json                                       Record: rig, hashes, where it
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoTokenizer,
-    PreTrainedTokenizerBase,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLImageProcessorPil,
-)
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hub_logging
 
 from autovla_core import config
 from autovla_core.action.codebook import Codebook
 from autovla_core.errors import CheckpointError, CodebookError, ConfigError
-from autovla_core.model.encoding import CameraView
-from autovla_core.model.patches import CELL
-from autovla_core.model.processor import CONFIG as PROCESSOR_CONFIG
+from autovla_core.model.encoding import CameraView, action_start
+from autovla_core.model.families import SPECIALS, family_of, read_config, write_processor
 from autovla_core.prompt.render import WORDING_HASH
 
 SCHEMA = "autovla-checkpoint/1"
@@ -41,38 +38,72 @@ class Record:
     cameras: tuple[CameraView, ...]
     codebook_hash: str
     wording_hash: str = WORDING_HASH
+    vocabulary_hash: str = ""  # of the tokenizer; folders from before it was stored have none
     schema: str = SCHEMA
     training: dict[str, object] = field(default_factory=dict)  # data, steps, scores: for people
 
 
 def save(
     folder: str | Path,
-    model: Qwen2_5_VLForConditionalGeneration,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     codebook: Codebook,
     cameras: tuple[CameraView, ...],
     training: Mapping[str, object],
 ) -> Path:
     """Write a model folder with bfloat16 weights; it appears, or replaces an older one, when complete."""
+    with writing(folder) as partial:
+        hub_logging.disable_progress_bar()
+        weights = {name: tensor.detach().to("cpu", torch.bfloat16) for name, tensor in model.state_dict().items()}
+        if model.config.tie_word_embeddings:
+            del weights["lm_head.weight"]  # the same rows as the input embedding
+        model.save_pretrained(partial, state_dict=weights)
+        for file in partial.glob("*.safetensors"):
+            file.chmod(0o644)  # safetensors writes for the owner only
+        set_dtype(partial / "config.json")
+        describe(partial, model.config, tokenizer, codebook, cameras, training)
+    return Path(folder)
+
+
+@contextmanager
+def writing(folder: str | Path) -> Iterator[Path]:
+    """A folder to fill under a temporary name; it takes the place of ``folder`` at the end, or nothing happened."""
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    hub_logging.disable_progress_bar()
-    weights = {name: tensor.detach().to("cpu", torch.bfloat16) for name, tensor in model.state_dict().items()}
-    if model.config.tie_word_embeddings:
-        del weights["lm_head.weight"]  # the same rows as the input embedding
-    model.save_pretrained(partial, state_dict=weights)
-    for file in partial.glob("*.safetensors"):
-        file.chmod(0o644)  # safetensors writes for the owner only
-    _set_dtype(partial / "config.json")
-    tokenizer.save_pretrained(partial)
-    _write_processor(partial)
-    codebook.save(partial / CODEBOOK_FILE)
-    record = Record(cameras=cameras, codebook_hash=codebook.hash, training=dict(training))
-    (partial / RECORD_FILE).write_text(json.dumps(config.to_dict(record), indent=1, sort_keys=True) + "\n")
+    yield partial
     shutil.rmtree(folder, ignore_errors=True)
-    return partial.rename(folder)
+    partial.rename(folder)
+
+
+def describe(
+    folder: Path,
+    model_config: PreTrainedConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    codebook: Codebook,
+    cameras: tuple[CameraView, ...],
+    training: Mapping[str, object],
+) -> None:
+    """Write all that makes weights and config.json a driver: tokenizer, processor, codebook and record."""
+    tokenizer.save_pretrained(folder)
+    write_processor(folder, model_config)
+    codebook.save(folder / CODEBOOK_FILE)
+    record = Record(
+        cameras=cameras,
+        codebook_hash=codebook.hash,
+        vocabulary_hash=vocabulary_hash(tokenizer),
+        training=dict(training),
+    )
+    (folder / RECORD_FILE).write_text(json.dumps(config.to_dict(record), indent=1, sort_keys=True) + "\n")
+
+
+def vocabulary_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """sha256 over every token and its id."""
+    digest = hashlib.sha256()
+    for token, id in sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1]):
+        digest.update(f"{id} {json.dumps(token)}\n".encode())
+    return digest.hexdigest()
 
 
 def read_record(folder: str | Path) -> Record:
@@ -115,29 +146,60 @@ def read_codebook(folder: str | Path, record: Record) -> Codebook:
     return book
 
 
-def load(
-    folder: str | Path, dtype: torch.dtype = torch.float32
-) -> tuple[Qwen2_5_VLForConditionalGeneration, PreTrainedTokenizerBase]:
-    """Weights and tokenizer, every tensor accounted for.
+def load(folder: str | Path, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Weights and tokenizer, every tensor and every special token accounted for.
 
     Raises:
-        CheckpointError: files missing, or weights that do not fit the configuration.
+        CheckpointError: files missing, a vocabulary that is not the model's, or weights that do not fit the
+            configuration.
     """
     hub_logging.disable_progress_bar()
+    record = read_record(folder)
+    codebook = read_codebook(folder, record)
+    model_config = read_config(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        check_vocabulary(folder, tokenizer, model_config, len(codebook), record.vocabulary_hash)
+        model, report = family_of(model_config.model_type, folder).model.from_pretrained(
             folder, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: cannot load the model: {error}") from None
     wrong = {name: sorted(map(str, keys)) for name, keys in report.items() if keys}
     if wrong:
-        raise CheckpointError(f"{folder}: the weights do not fit the configuration: {wrong}")
+        raise CheckpointError(f"{folder}: the weights do not fit the configuration: {_shortened(wrong)}")
     return model, tokenizer
 
 
-def _set_dtype(file: Path) -> None:
+def check_vocabulary(
+    folder: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    model_config: PreTrainedConfig,
+    actions: int,
+    expected_hash: str = "",
+) -> None:
+    """Refuse a tokenizer that is not the one the model was trained with.
+
+    Raises:
+        CheckpointError: another hash, action tokens missing or beyond the embedding, special tokens of other ids.
+    """
+    found_hash = vocabulary_hash(tokenizer) if expected_hash else ""
+    if found_hash != expected_hash:
+        raise CheckpointError(
+            f"{folder}: the tokenizer's vocabulary hashes to {found_hash[:12]}, "
+            f"but the model was trained with {expected_hash[:12]}"
+        )
+    rows = model_config.get_text_config().vocab_size
+    last = action_start(tokenizer, actions) + actions - 1
+    if last >= rows:
+        raise CheckpointError(f"{folder}: <action_{actions - 1}> is token {last}, but the embedding has {rows} rows")
+    for name, token in SPECIALS.items():
+        found, expected = tokenizer.convert_tokens_to_ids(token), getattr(model_config, name)
+        if found != expected:
+            raise CheckpointError(f"{folder}: {token} is token {found}, but config.json's {name} is {expected}")
+
+
+def set_dtype(file: Path) -> None:
     """Say in config.json that the stored weights are bfloat16, whatever they were trained in."""
     document = json.loads(file.read_text())
     for part in (document, document.get("text_config", {}), document.get("vision_config", {})):
@@ -146,12 +208,7 @@ def _set_dtype(file: Path) -> None:
     file.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
 
 
-def _write_processor(folder: Path) -> None:
-    """processor_config.json under the standard class names; images keep their size if it is a multiple of 28."""
-    values = Qwen2VLImageProcessorPil(size={"shortest_edge": CELL * CELL, "longest_edge": 768 * CELL * CELL}).to_dict()
-    values.pop("image_processor_type", None)
-    document = {key: {**values, **part} if isinstance(part, dict) else part for key, part in PROCESSOR_CONFIG.items()}
-    (folder / "processor_config.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
-    (folder / "preprocessor_config.json").write_text(
-        json.dumps({**values, "image_processor_type": "Qwen2VLImageProcessor"}, indent=2, sort_keys=True) + "\n"
-    )
+def _shortened(wrong: Mapping[str, list[str]], most: int = 6) -> str:
+    """The first names of each kind, and how many there are."""
+    parts = [f"{len(names)} {kind.replace('_', ' ')}: {', '.join(names[:most])}" for kind, names in wrong.items()]
+    return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""Images to the patches that Qwen2.5-VL's vision tower takes, and a tower that runs them in one batch.
+"""Images to the patches that a vision tower takes, and a tower that runs them in one batch.
 
 Nothing here changes what the tower computes. Hugging Face's attention loops in Python over every
 window of every image when flash-attention is absent; windows of equal length fit one batched call.
@@ -7,74 +7,62 @@ window of every image when flash-attention is absent; windows of equal length fi
 from __future__ import annotations
 
 import types
-from functools import lru_cache
 
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import Qwen2_5_VLForConditionalGeneration
-from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
-from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids, get_vision_window_index
+from transformers import PreTrainedModel
+from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen  # its rotation is Qwen3-VL's too
 
-PATCH, MERGE, PAIR = 14, 2, 2  # pixels a side; patches a side that become one token; images a patch spans
-CELL = PATCH * MERGE  # image sides are multiples of this
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's, per RGB channel
-STD = (0.26862954, 0.26130258, 0.27577711)
+from autovla_core.model.backbone import MERGE, PAIR, QWEN2_5, Pixels, family_of, scale, tower_indices
 
-
-@lru_cache
-def _scale() -> tuple[torch.Tensor, torch.Tensor]:
-    """Per-channel gain and offset that turn bytes into normalised pixels."""
-    mean, std = torch.tensor(MEAN), torch.tensor(STD)
-    return (1.0 / (255.0 * std)).view(3, 1), (-mean / std).view(3, 1)
+PATCH, CELL = QWEN2_5.patch, QWEN2_5.cell  # pixels a side of a patch, and what image sides are multiples of
+MEAN, STD = QWEN2_5.mean, QWEN2_5.std
 
 
-def pixel_patches(clips: torch.Tensor, brighten: tuple[torch.Tensor, torch.Tensor] | None = None) -> torch.Tensor:
-    """Patches (N, P, 1176) float32 of clips (N, T, H, W, 3) uint8.
+def pixel_patches(
+    clips: torch.Tensor, brighten: tuple[torch.Tensor, torch.Tensor] | None = None, pixels: Pixels = QWEN2_5
+) -> torch.Tensor:
+    """Patches (N, P, 6 p^2) float32 of clips (N, T, H, W, 3) uint8; p = 14 for Qwen2.5-VL, 16 for Qwen3-VL.
 
-    T is even, H and W are multiples of 28; P = T/2 * H/14 * W/14, in the order of the vision tower:
+    T is even, H and W are multiples of 2 p; P = T/2 * H/p * W/p, in the order of the vision tower:
     pair of images, then 2 x 2 blocks of patches.
 
     Args:
         brighten: gain (N,) and offset (N,) that each clip's bytes are put through first, for training.
     """
     count, images, height, width, _ = clips.shape
-    if images % PAIR or height % CELL or width % CELL:
-        raise ValueError(f"clips are {tuple(clips.shape)}, expected (N, even, multiple of {CELL}, same, 3)")
+    patch, cell = pixels.patch, pixels.cell
+    if images % PAIR or height % cell or width % cell:
+        raise ValueError(f"clips are {tuple(clips.shape)}, expected (N, even, multiple of {cell}, same, 3)")
     blocks = clips.reshape(
-        count, images // PAIR, PAIR, height // CELL, MERGE, PATCH, width // CELL, MERGE, PATCH, 3
+        count, images // PAIR, PAIR, height // cell, MERGE, patch, width // cell, MERGE, patch, 3
     ).permute(0, 1, 3, 6, 4, 7, 9, 2, 5, 8)
-    pixels = blocks.reshape(count, -1, 3, PAIR * PATCH * PATCH).float()  # bytes move faster than floats: permute first
-    gain, offset = _scale()
+    values = blocks.reshape(count, -1, 3, PAIR * patch * patch).float()  # bytes move faster than floats: permute first
+    gain, offset = scale(pixels)
     if brighten is not None:
         offset = offset + gain * brighten[1].view(-1, 1, 1, 1)
         gain = gain * brighten[0].view(-1, 1, 1, 1)
-    return pixels.mul_(gain).add_(offset).flatten(2)
+    return values.mul_(gain).add_(offset).flatten(2)
 
 
-def grid_of(images: int, height: int, width: int) -> tuple[int, int, int]:
+def grid_of(images: int, height: int, width: int, patch: int = PATCH) -> tuple[int, int, int]:
     """(pairs, rows, columns) of patches of one clip."""
-    return images // PAIR, height // PATCH, width // PATCH
+    return images // PAIR, height // patch, width // patch
 
 
-def vision_indices(model: Qwen2_5_VLForConditionalGeneration, grid: torch.Tensor) -> dict[str, torch.Tensor]:
+def vision_indices(model: PreTrainedModel, grid: torch.Tensor) -> dict[str, torch.Tensor]:
     """What the vision tower derives from ``grid`` (N, 3) on every call, computed once; pass it to the forward."""
-    tower = model.model.visual
-    window, windows = get_vision_window_index(grid, tower.spatial_merge_size, tower.window_size, tower.patch_size)
-    return {
-        "video_position_ids": get_vision_position_ids(grid, tower.spatial_merge_size),
-        "video_cu_seqlens": get_vision_cu_seqlens(grid),
-        "video_window_index": window,
-        "video_cu_window_seqlens": windows,
-    }
+    return {f"video_{name}": value for name, value in tower_indices(model, grid).items()}
 
 
-def batch_vision(model: Qwen2_5_VLForConditionalGeneration) -> None:
+def batch_vision(model: PreTrainedModel) -> None:
     """Replace the per-window attention loop and the 3-D convolution of the tower, in place."""
+    family = family_of(model)
     for module in model.modules():
-        if isinstance(module, qwen.Qwen2_5_VLVisionAttention):
+        if isinstance(module, family.attention):
             module.forward = types.MethodType(_batched_attention, module)
-        elif isinstance(module, qwen.Qwen2_5_VisionPatchEmbed):
+        elif isinstance(module, family.embedding):
             module.forward = types.MethodType(_linear_embed, module)
 
 
@@ -88,7 +76,7 @@ def _batched_attention(
     total, chunks = hidden_states.shape[0], cu_seqlens.numel() - 1
     length = total // chunks
     if length * chunks != total or int((cu_seqlens[1:] - cu_seqlens[:-1]).max()) != length:
-        attend = qwen.Qwen2_5_VLVisionAttention.forward
+        attend = type(self).forward
         return attend(self, hidden_states, cu_seqlens, position_embeddings=position_embeddings, **kwargs)
     query, key, value = self.qkv(hidden_states).reshape(total, 3, self.num_heads, -1).unbind(1)
     query, key = qwen.apply_rotary_pos_emb_vision(query, key, *position_embeddings)
@@ -100,4 +88,4 @@ def _batched_attention(
 def _linear_embed(self: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
     """The convolution's kernel is as large as its input: a matrix product, which is faster."""
     weight = self.proj.weight
-    return functional.linear(hidden_states.to(weight.dtype), weight.view(weight.shape[0], -1))
+    return functional.linear(hidden_states.to(weight.dtype), weight.view(weight.shape[0], -1), self.proj.bias)

@@ -1,7 +1,7 @@
-"""Qwen2.5-VL's processor on a machine without torchvision.
+"""The processors of Qwen2.5-VL and Qwen3-VL on a machine without torchvision.
 
-transformers 5.23 has no PIL video processor and cannot build ``Qwen2_5_VLProcessor`` without
-torchvision. These two classes fill the gap; driving and training do not need them (``encoding.py``),
+transformers 5.23 has no PIL video processor and cannot build either processor without
+torchvision. These classes fill the gap; driving and training do not need them (``encoding.py``),
 tools and comparisons with Hugging Face's own path do.
 """
 
@@ -12,20 +12,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, Qwen2_5_VLProcessor, Qwen2VLImageProcessorPil
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    ProcessorMixin,
+    Qwen2_5_VLProcessor,
+    Qwen2VLImageProcessorPil,
+    Qwen3VLProcessor,
+)
 from transformers.image_processing_utils import BatchFeature
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 from transformers.processing_utils import VideosKwargs
 from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import make_batched_metadata, make_batched_videos
 
+from autovla_core.errors import CheckpointError
+from autovla_core.model.backbone import Pixels
 from autovla_core.model.patches import CELL, PAIR, grid_of, pixel_patches
-
-CONFIG = {  # the standard names, so that AutoProcessor reads the folder where torchvision is installed
-    "processor_class": "Qwen2_5_VLProcessor",
-    "image_processor": {"image_processor_type": "Qwen2VLImageProcessor"},
-    "video_processor": {"video_processor_type": "Qwen2VLVideoProcessor"},
-}
 
 
 class _PilVideoKwargs(VideosKwargs, total=False):
@@ -57,24 +60,27 @@ class PilVideoProcessor(VideoProcessorMixin, Qwen2VLImageProcessorPil):
         for entry in metadata:
             entry.fps = self.fps if entry.fps is None else entry.fps
         clips = [self._fit(video, dict(kwargs.get("size") or self.size)) for video in batch]
+        pixels = Pixels(self.patch_size, tuple(self.image_mean), tuple(self.image_std))
+        parts = [pixel_patches(torch.from_numpy(clip)[None], pixels=pixels)[0] for clip in clips]
         data = {
-            "pixel_values_videos": torch.cat([pixel_patches(torch.from_numpy(clip)[None])[0] for clip in clips]),
-            "video_grid_thw": torch.tensor([grid_of(*clip.shape[:3]) for clip in clips]),
+            "pixel_values_videos": torch.cat(parts),
+            "video_grid_thw": torch.tensor([grid_of(*clip.shape[:3], self.patch_size) for clip in clips]),
         }
         return BatchFeature({**data, "video_metadata": metadata})
 
     def _fit(self, video: np.ndarray, size: dict[str, int]) -> np.ndarray:
-        """Resize (T, H, W, 3) to multiples of 28 within the pixel budget, and make T even."""
+        """Resize (T, H, W, 3) to multiples of a cell within the pixel budget, and make T even."""
         height, width = video.shape[1:3]
-        wanted = smart_resize(height, width, CELL, size["shortest_edge"], size["longest_edge"])
+        cell = self.patch_size * self.merge_size
+        wanted = smart_resize(height, width, cell, size["shortest_edge"], size["longest_edge"])
         if wanted != (height, width):
             shape = wanted[1], wanted[0]
             video = np.stack([np.asarray(Image.fromarray(i).resize(shape, Image.Resampling.BICUBIC)) for i in video])
         return np.concatenate([video, video[-1:]]) if len(video) % PAIR else video
 
 
-class AutoVLAProcessor(Qwen2_5_VLProcessor):
-    """Qwen2_5_VLProcessor that accepts our video processor."""
+class _WithPil(ProcessorMixin):
+    """A processor that accepts our video processor."""
 
     def check_argument_for_proper_class(self, argument_name: str, argument: object) -> object:
         """Let a ``VideoProcessorMixin`` pass; everything else as upstream."""
@@ -83,10 +89,28 @@ class AutoVLAProcessor(Qwen2_5_VLProcessor):
         return super().check_argument_for_proper_class(argument_name, argument)
 
 
-def load_processor(folder: str | Path) -> AutoVLAProcessor:
-    """Instead of ``AutoProcessor``, which without torchvision fails or returns a bare tokenizer."""
+class AutoVLAProcessor(_WithPil, Qwen2_5_VLProcessor):
+    """Qwen2_5_VLProcessor with our video processor."""
+
+
+class AutoVLAProcessor3(_WithPil, Qwen3VLProcessor):
+    """Qwen3VLProcessor with our video processor."""
+
+
+PROCESSORS = {"qwen2_5_vl": AutoVLAProcessor, "qwen3_vl": AutoVLAProcessor3}
+
+
+def load_processor(folder: str | Path) -> ProcessorMixin:
+    """Instead of ``AutoProcessor``, which without torchvision fails or returns a bare tokenizer.
+
+    Raises:
+        CheckpointError: a folder of another architecture.
+    """
+    model_type = AutoConfig.from_pretrained(folder).model_type
+    if model_type not in PROCESSORS:
+        raise CheckpointError(f"{folder}: model_type {model_type!r}, expected one of {sorted(PROCESSORS)}")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return AutoVLAProcessor(
+    return PROCESSORS[model_type](
         image_processor=Qwen2VLImageProcessorPil.from_pretrained(folder),
         tokenizer=tokenizer,
         video_processor=PilVideoProcessor.from_pretrained(folder),

@@ -39,6 +39,8 @@ SPECIALS = [
     "<|video_pad|>",
 ]
 NUMBERS = tuple(f"{i / 10:.1f}" for i in range(300)) + tuple(f"{-i / 10:.1f}" for i in range(1, 121))
+MOTION_SCALE = (4.0, 0.5, 0.25)  # m, m, rad: motions this far apart have unrelated rows
+DEVIATION = 0.03  # of the embedding rows of a tiny model
 CHAT_TEMPLATE = (
     "{% set videos = namespace(count=0) %}{% for message in messages %}"
     "{% if loop.first and message['role'] != 'system' %}"
@@ -189,14 +191,21 @@ def build_model(
     actions = tokenizer.convert_tokens_to_ids([text.ACTION.format(i) for i in range(len(codebook))])
     numbers = tokenizer.convert_tokens_to_ids(list(NUMBERS))
     with torch.no_grad():
-        table[actions] = fourier_rows(codebook.motions / [4.0, 0.5, 0.25], table.shape[1], rng)
+        table[actions] = motion_rows(codebook, table.shape[1], rng)
         table[numbers] = fourier_rows(np.array(NUMBERS, float)[:, None] / 4.0, table.shape[1], rng)
     return model
 
 
-def fourier_rows(points: np.ndarray, width: int, rng: np.random.Generator) -> torch.Tensor:
-    """Embedding rows (N, width), deviation 0.03, by random Fourier features: near points (N, D) get near rows."""
+def motion_rows(codebook: Codebook, width: int, rng: np.random.Generator, deviation: float = DEVIATION) -> torch.Tensor:
+    """Embedding rows (K, width) of the action tokens: near motions get near rows."""
+    return fourier_rows(codebook.motions / MOTION_SCALE, width, rng, deviation)
+
+
+def fourier_rows(
+    points: np.ndarray, width: int, rng: np.random.Generator, deviation: float = DEVIATION
+) -> torch.Tensor:
+    """Embedding rows (N, width) by random Fourier features: near points (N, D) get near rows."""
     waves = np.cos(points @ rng.standard_normal((points.shape[1], width)) + rng.uniform(0.0, 2.0 * np.pi, width))
     waves -= waves.mean(axis=0)
-    rows = 0.03 * waves / waves.std() + 0.005 * rng.standard_normal(waves.shape)
+    rows = deviation * waves / waves.std() + deviation / 6.0 * rng.standard_normal(waves.shape)
     return torch.from_numpy(rows.astype(np.float32))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from autovla_core.action.codebook import SHIPPED, Codebook
 from autovla_core.contracts import Clip, Command, Observation
@@ -67,3 +68,73 @@ def observe() -> object:
 @pytest.fixture(scope="session")
 def folder_builder() -> object:
     return build_folder
+
+
+def build_qwen3(tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> Qwen3VLForConditionalGeneration:
+    """A Qwen3-VL of three text layers with deepstack, random weights; images are multiples of 32 pixels."""
+    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("video_pad", "image_pad")}
+    tags = {name: tokenizer.convert_tokens_to_ids(f"<|vision_{name}|>") for name in ("start", "end")}
+    text_config = {
+        "vocab_size": -(-len(tokenizer) // 64) * 64,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "rms_norm_eps": 1e-6,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "mrope_section": [4, 2, 2],
+            "mrope_interleaved": True,
+        },
+    }
+    vision_config = {
+        "depth": 2,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_heads": 2,
+        "out_hidden_size": 32,
+        "patch_size": 16,
+        "num_position_embeddings": 16,
+        "deepstack_visual_indexes": [0, 1],
+    }
+    config = Qwen3VLConfig(
+        text_config=text_config,
+        vision_config=vision_config,
+        image_token_id=ids["image_pad"],
+        video_token_id=ids["video_pad"],
+        vision_start_token_id=tags["start"],
+        vision_end_token_id=tags["end"],
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(seed)
+    return Qwen3VLForConditionalGeneration._from_config(config, attn_implementation="sdpa").eval()
+
+
+def build_family(family: str, seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, CameraView]:
+    """A random model of one family, with scores that differ, and the view that its images have.
+
+    "spelled" after the family: the tokenizer has no tokens for sentences, it spells them as a real one does.
+    """
+    book, phrases = Codebook.load(SHIPPED), tiny.phrases
+    try:
+        tiny.phrases = list if family.endswith("spelled") else phrases
+        tokenizer = tiny.build_tokenizer(len(book))
+    finally:
+        tiny.phrases = phrases
+    if family.startswith("qwen2_5_vl"):
+        model, view = tiny.build_model("n01", tokenizer, book, HEIGHT, WIDTH, seed).eval(), (HEIGHT, WIDTH)
+    else:
+        model, view = build_qwen3(tokenizer, seed), (64, 96)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1 and "embed" not in name:
+                parameter.mul_(12.0)  # else a token's own embedding decides what follows it
+    return model, tokenizer, CameraView("front", *view)
+
+
+@pytest.fixture(scope="session")
+def family_builder() -> object:
+    return build_family

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from autovla_core.contracts import Command, Mode
-from autovla_core.errors import ActionDecodeError
-from autovla_core.prompt import answer, render, text
+from autovla_core.errors import ActionDecodeError, ObservationError
+from autovla_core.prompt import answer, reasoning, render, text
+from autovla_core.prompt.instruction import LONGEST, clean
+from autovla_core.prompt.reasoning import Reasoning, ReasoningError
+from autovla_core.prompt.wording import CURRENT, VERSION_1
 
 THREE = ("front", "front_left", "front_right")
 
@@ -47,10 +52,74 @@ def test_every_command_has_a_phrase_and_void_means_follow() -> None:
     assert text.COMMANDS[Command.VOID] == text.COMMANDS[Command.FOLLOW]
 
 
-def test_a_changed_sentence_changes_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_sentence_is_another_wording_with_another_hash() -> None:
     assert render.wording_hash() == render.WORDING_HASH
-    monkeypatch.setattr(text, "SPEED", "The speed is ")
-    assert render.wording_hash() != render.WORDING_HASH
+    for field, words in (("speed", "The speed is "), ("slow", "Think."), ("answer_open", "<answer>\n")):
+        other = dataclasses.replace(CURRENT, name="other", **{field: words})
+        assert render.wording_hash(other) != render.WORDING_HASH
+        assert words in render.render(1.0, 0.0, Command.LEFT, ("front",), wording=other) + answer.write(
+            range(10), "a", other
+        )
+
+
+def test_the_wording_that_models_were_trained_with_never_changes() -> None:
+    assert render.wording_hash(VERSION_1) == "0d2ed86a8bffb9d54273616c2a402cb6e91d0f968eba24ad0cef98a88dfe793a"
+    assert render.WORDINGS[render.WORDING_HASH] is CURRENT
+
+
+def test_an_instruction_is_escaped_cut_and_otherwise_left_alone() -> None:
+    assert clean("Turn left at the \u00e9cole, 2nd exit!") == "Turn left at the \u00e9cole, 2nd exit!"
+    assert clean("<|im_end|>\n<action_3>") == "\u2039|im_end|\u203a \u2039action_3\u203a"
+    assert clean("a\x00b\ud800c\u2028d") == "a b c d"
+    assert len(clean("word " * 3000)) <= LONGEST
+    assert clean(" \n ") is None and clean(None) is None
+    with pytest.raises(ObservationError, match="list"):
+        clean(["left"])
+
+
+def test_an_instruction_that_says_nothing_leaves_the_command() -> None:
+    said = render.render(0.0, 0.0, Command.RIGHT, ("front",), "\n\n")
+    assert said == render.render(0.0, 0.0, Command.RIGHT, ("front",))
+
+
+PARTS = Reasoning("A wide road.\nIt rains.", "A red light 20 m ahead.", "Stop before the line.", "Brake to a stop.")
+
+
+def test_the_four_parts_of_a_thought_survive_writing_and_reading() -> None:
+    thought = reasoning.write(PARTS)
+    assert reasoning.read(thought) == PARTS
+    assert answer.parse(answer.write(range(10), thought)).thought == thought
+    assert [line for line in thought.splitlines() if line.startswith("###")] == list(reasoning.HEADERS.values())
+
+
+def test_a_thought_with_missing_swapped_or_smuggled_parts_is_refused() -> None:
+    thought = reasoning.write(PARTS)
+    headers = list(reasoning.HEADERS.values())
+    swapped = thought.replace(headers[1], "@").replace(headers[2], headers[1]).replace("@", headers[2])
+    doubled = thought + "\n\n" + headers[0] + "\nagain"
+    for wrong in (thought.replace(headers[2], ""), swapped, doubled, "", "I would stop.", "well\n" + thought):
+        with pytest.raises(ReasoningError):
+            reasoning.read(wrong)
+    for body in ("", " ", "<answer>", "### Scene Description:"):
+        with pytest.raises(ReasoningError):
+            reasoning.write(dataclasses.replace(PARTS, objects=body))
+
+
+def test_nothing_may_stand_before_between_or_after_the_parts_of_an_answer() -> None:
+    good = answer.write(range(10))
+    assert answer.parse(good + "<|im_end|>\n").tokens == tuple(range(10))
+    wrong = (
+        "Sure! " + good,
+        good + " Done.",
+        good.replace("<action_3>", "<action_3>, "),
+        good.replace("<action_3>", "<action_x>"),
+        good.replace(text.FAST, "Hm."),
+        good.replace(text.ANSWER_OPEN, "<answer>\n"),
+        answer.write(range(10), "a <b> c"),
+    )
+    for each in wrong:
+        with pytest.raises(ActionDecodeError):
+            answer.parse(each)
 
 
 def test_answers_are_read_as_they_were_written() -> None:

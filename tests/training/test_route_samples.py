@@ -124,27 +124,22 @@ def test_labels_are_the_whole_answer_and_nothing_of_the_prompt(dataset, codebook
 
 
 def test_training_and_driving_see_the_same_prompt_and_the_same_pixels(
-    dataset: RouteDataset, route_logs: Path, codebook: Codebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: RouteDataset, route_logs: Path, codebook: Codebook, tmp_path: Path
 ) -> None:
     vocabulary = tiny.build_tokenizer(len(codebook))
     model = tiny.build_model("n01", vocabulary, codebook, 56, 84)
     planner = AutoVLA.from_pretrained(checkpoint.save(tmp_path / "m", model, vocabulary, codebook, CAMERAS, {}))
-    seen: dict[str, torch.Tensor] = {}
-
-    def spy(model, encoder, ids, patches):
-        seen.update(ids=ids, patches=patches)
-        return torch.zeros((1, 10), dtype=torch.long), torch.zeros((1, 10))
-
-    monkeypatch.setattr("autovla_core.model.vla.decode_actions", spy)
     row = 9
     log = RouteLog(find_routes([route_logs])[0])
     plan = list(log.plan_rows())[row]
     clip = log.clip("front", plan.tick)
     state = plan.speed, plan.acceleration, np.zeros(3), Command(plan.command), np.zeros((0, 2))
-    planner.plan(Observation(plan.time_s, {"front": clip}, *state))
+    seen = planner.inputs(Observation(plan.time_s, {"front": clip}, *state))
+    prompt = seen.prompt + planner.encoder.fast_ids
     collator = Collator(dataset, planner.encoder, codebook, np.ones(len(dataset)), PLAIN, 1, 1.0, 0)
     batch = collator.collate(np.array([row]), np.random.default_rng(0))
-    start = seen["ids"].shape[1]
-    assert torch.equal(batch.ids[:, :start], seen["ids"])
+    start = len(prompt)
+    assert tuple(batch.ids[0, :start].tolist()) == prompt
     assert int(batch.ids[0, start]) == planner.encoder.first_action + dataset.samples.tokens[row, 0]
-    assert torch.equal(planner.encoder.patches(batch.clips, (batch.gain, batch.offset)), seen["patches"])
+    ours = planner.encoder.patches(batch.clips, (batch.gain, batch.offset))
+    assert torch.equal(ours, planner.encoder.patches(seen.clips))

@@ -28,6 +28,7 @@ from autovla_core.model.images import fit
 
 logger = logging.getLogger(__name__)
 
+SIGNAL_M = 25.0  # a light so near, red or green, decides what to do
 AHEAD = ("red_m", "green_m", "sign_m", "lead_m")  # of contracts.Outlook
 
 
@@ -67,6 +68,7 @@ EVENTS: dict[str, Callable[[Samples], np.ndarray]] = {
     "lane_change": lambda s: np.isin(s.command, (Command.CHANGE_LEFT, Command.CHANGE_RIGHT)),
     "perturbed": lambda s: s.perturbed,
     "light": lambda s: (s.rule == RULES.index("light")) & (s.speed > 0.5),
+    "signal": lambda s: (s.ahead_m[:, :2].min(axis=1) < SIGNAL_M) & (s.speed > 3.0),
     "stop_sign": lambda s: (s.rule == RULES.index("stop_sign")) & (s.speed > 0.5),
 }
 

@@ -1,0 +1,1 @@
+"""The planner in a process or on a machine of its own."""
