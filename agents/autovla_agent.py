@@ -8,7 +8,7 @@ relative paths are relative to the checkout.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autovla_leaderboard import AutonomousAgent, Track
@@ -20,6 +20,7 @@ from autovla_core.carla_bridge.route_planner import route_plan
 from autovla_core.contracts import Planner
 from autovla_core.driving.driver import Driver
 from autovla_core.errors import ConfigError
+from autovla_core.model.thinking import ThinkingConfig
 from autovla_core.model.vla import AutoVLA
 from autovla_core.sensing import rig as rigs
 from autovla_core.serving.remote import RemotePlanner, read_token
@@ -35,7 +36,7 @@ class AgentConfig:
     """One YAML file; either ``checkpoint`` or ``server``.
 
     Raises:
-        ConfigError: both or neither, or ``blind`` with a server, whose own flag that is.
+        ConfigError: both or neither, or a choice that is the server's own.
     """
 
     checkpoint: Path | None = None
@@ -45,14 +46,18 @@ class AgentConfig:
     replan_s: float = 0.5
     threads: int = 1  # of the processor; the simulator needs the others
     blind: bool = False  # black images: what a table compares the seeing model with
+    thinking: ThinkingConfig = field(default_factory=ThinkingConfig)  # fast; the shipped model has learnt no thoughts
+    reach: bool = False  # choose only among motions that the car can follow up with
 
     def __post_init__(self) -> None:
         if (self.checkpoint is None) == (not self.server):
             raise ConfigError(
                 f"found checkpoint {str(self.checkpoint)!r} and server {self.server!r}, expected exactly one of them"
             )
-        if self.server and self.blind:
-            raise ConfigError("blind: found true beside a server; start tools/serve_policy.py with --blind instead")
+        if self.server and (self.blind or self.reach or self.thinking != ThinkingConfig()):
+            raise ConfigError(
+                "found blind, thinking or reach beside a server; tools/serve_policy.py takes them as its own flags"
+            )
 
 
 def get_entry_point() -> str:
@@ -102,7 +107,7 @@ def _model(config: AgentConfig) -> Planner:
     if config.checkpoint is None:
         key: tuple[object, ...] = (config.server, config.token_file)
     else:
-        key = ((ROOT / config.checkpoint).resolve(), config.blind)
+        key = ((ROOT / config.checkpoint).resolve(), config.blind, config.thinking, config.reach)
     if key not in _MODELS:
         _MODELS[key] = _load(config)
     return _MODELS[key]
@@ -111,4 +116,10 @@ def _model(config: AgentConfig) -> Planner:
 def _load(config: AgentConfig) -> Planner:
     if config.checkpoint is None:
         return RemotePlanner(config.server, read_token(config.token_file and ROOT / config.token_file))
-    return AutoVLA.from_pretrained((ROOT / config.checkpoint).resolve(), blind=config.blind, threads=config.threads)
+    return AutoVLA.from_pretrained(
+        (ROOT / config.checkpoint).resolve(),
+        blind=config.blind,
+        threads=config.threads,
+        thinking=config.thinking,
+        reach=config.reach,
+    )

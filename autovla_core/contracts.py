@@ -73,6 +73,8 @@ class Plan:
     mode: Mode = Mode.FAST
     log_probs: np.ndarray | None = None  # (10,)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    thinking_tokens: int = 0  # of the thought
+    forced: str = ""  # "limit" or "deadline": why the answer came before the thought had ended
 
 
 @dataclass(frozen=True)

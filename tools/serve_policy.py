@@ -25,6 +25,7 @@ from autovla_core.carla_bridge.observe import Observer
 from autovla_core.contracts import Control, Planner
 from autovla_core.driving.driver import Driver
 from autovla_core.errors import AutoVLAError
+from autovla_core.model.thinking import MODES, ThinkingConfig
 from autovla_core.model.vla import AutoVLA
 from autovla_core.route.plan import from_poses
 from autovla_core.route.progress import project
@@ -89,7 +90,10 @@ def _serve(options: argparse.Namespace) -> None:
     )
     check(config)  # before the model is loaded, which may take a minute
     rigs.rig(options.rig)
-    planner = AutoVLA.from_pretrained(options.checkpoint, options.device, options.blind, options.threads)
+    thinking = ThinkingConfig(options.thinking, options.most_tokens, options.deadline_ms)
+    planner = AutoVLA.from_pretrained(
+        options.checkpoint, options.device, options.blind, options.threads, thinking, reach=options.reach
+    )
     about = {
         "checkpoint": options.checkpoint.name,
         "cameras": [[camera.id, camera.height, camera.width] for camera in planner.cameras],
@@ -125,6 +129,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     parser.add_argument("--threads", type=int, default=1, help="of the processor")
     parser.add_argument("--blind", action="store_true", help="show the model black images")
+    parser.add_argument("--thinking", choices=MODES, default="fast")
+    parser.add_argument("--most-tokens", type=int, default=200, help="of a thought; then the answer is forced")
+    parser.add_argument("--deadline-ms", type=float, help="of a plan; then the answer is forced")
+    parser.add_argument("--reach", action="store_true", help="choose only motions that the car can follow up with")
     parser.add_argument("--rig", default="front", help=f"of thin agents: {', '.join(rigs.RIGS)}")
     parser.add_argument("--replan-s", type=float, default=0.5, help="of thin agents")
     parser.add_argument("--ask", metavar="HOST:PORT", help="print a running server's health and statistics")

@@ -6,11 +6,7 @@ from autovla_core.contracts import Mode, Plan
 
 
 class ThinkingTally:
-    """Counts the plans of one episode.
-
-    A plan says in ``timings_ms`` how many ``thinking_tokens`` it took and whether the answer was ``forced`` (1) by
-    the limit or the deadline; a plan that says nothing took none.
-    """
+    """Counts the plans of one episode."""
 
     def __init__(self) -> None:
         self.reset()
@@ -18,15 +14,15 @@ class ThinkingTally:
     def reset(self) -> None:
         """Start an episode."""
         self._fast = self._forced = 0
-        self._lengths: list[float] = []  # of slow plans, in tokens
+        self._lengths: list[int] = []  # of slow plans, in tokens
 
     def add(self, plan: Plan) -> None:
         """Count one plan."""
         if plan.mode is Mode.FAST:
             self._fast += 1
             return
-        self._lengths.append(float(plan.timings_ms.get("thinking_tokens", 0.0)))
-        self._forced += plan.timings_ms.get("forced", 0.0) > 0.0
+        self._lengths.append(plan.thinking_tokens)
+        self._forced += plan.forced != ""
 
     def summary(self) -> dict[str, float]:
         """Plans of either mode, shares in 0..1, and tokens of a thought; zeros before the first plan."""
@@ -37,5 +33,5 @@ class ThinkingTally:
             "slow_share": slow / max(slow + self._fast, 1),
             "forced_share": self._forced / max(slow, 1),
             "thinking_tokens_mean": sum(self._lengths) / max(slow, 1),
-            "thinking_tokens_most": max(self._lengths, default=0.0),
+            "thinking_tokens_most": float(max(self._lengths, default=0)),
         }

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autovla_core.action import tokenizer as actions
 from autovla_core.action.codebook import Codebook
-from autovla_core.contracts import CLIP_IMAGES, Mode, Observation, Plan
+from autovla_core.contracts import CLIP_IMAGES, Observation, Plan
 from autovla_core.errors import CheckpointError, ObservationError, SetupError
 from autovla_core.model import checkpoint
 from autovla_core.model.action_tokens import ReachMask
@@ -222,7 +222,6 @@ class AutoVLA:
 
     def _plan(self, observation: Observation, found: Generated, poses: np.ndarray, timings: dict[str, float]) -> Plan:
         thought = self.encoder.decode(found.thought).strip() if found.thought else ""
-        length = {"thinking_tokens": float(len(found.thought)), "forced": float(bool(found.forced))}
         return Plan(
             poses=poses,
             observed_at_s=observation.time_s,
@@ -231,7 +230,9 @@ class AutoVLA:
             thought=thought,
             mode=found.mode,
             log_probs=found.log_probs,
-            timings_ms={**timings, **(length if found.mode is Mode.SLOW else {})},
+            timings_ms=timings,
+            thinking_tokens=len(found.thought),
+            forced=found.forced,
         )
 
     def _dice(self, observations: Sequence[Observation], count: int) -> Dice | None:

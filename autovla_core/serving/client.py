@@ -89,6 +89,8 @@ class Plan(NamedTuple):
     mode: str
     log_probs: np.ndarray | None  # (10,)
     timings_ms: dict[str, float]  # of the planner, and ``server``: from message read to answer written
+    thinking_tokens: int
+    forced: str  # "limit" or "deadline": why the answer came before the thought had ended; ""
 
 
 class Steering(NamedTuple):
@@ -479,4 +481,6 @@ def _plan(answer: Message) -> Plan:
     if not all(math.isfinite(t) for t in times):
         raise ProtocolError(f"the plan was observed at {times[0]} s and ready at {times[1]} s")
     tokens, log_probs = arrays.get("tokens"), arrays.get("log_probs")
-    return Plan(poses, times[0], times[1], tokens, str(fields["thought"]), str(fields["mode"]), log_probs, timings)
+    thought, mode, forced = (str(fields[name]) for name in ("thought", "mode", "forced"))
+    length = int(fields["thinking_tokens"])
+    return Plan(poses, times[0], times[1], tokens, thought, mode, log_probs, timings, length, forced)

@@ -103,6 +103,8 @@ def write_plan(id: int, plan: Plan) -> Message:
         "thought": plan.thought,
         "mode": plan.mode.value,
         "timings_ms": {name: float(value) for name, value in plan.timings_ms.items()},
+        "thinking_tokens": int(plan.thinking_tokens),
+        "forced": plan.forced,
     }
     arrays = {"poses": np.asarray(plan.poses, np.float64)}
     if plan.tokens is not None:

@@ -154,7 +154,7 @@ def test_the_thin_agent_holds_the_speed_that_a_simulator_missed(load, server) ->
     [
         ({}, "expected exactly one"),
         ({"checkpoint": TINY, "server": "localhost:1"}, "expected exactly one"),
-        ({"server": "localhost:1", "blind": "true"}, "start tools/serve_policy.py with --blind"),
+        ({"server": "localhost:1", "blind": "true"}, "tools/serve_policy.py takes them as its own flags"),
         ({"server": "localhost:1", "token_file": "absent.token"}, "no token file"),
         ({"server": "localhost:port"}, "expected host:port"),
     ],

@@ -7,9 +7,8 @@ from autovla_core.driving.driver import Driver
 from autovla_core.driving.thinking import ThinkingTally
 
 
-def plan(mode: Mode, **timings: float) -> Plan:
-    poses = np.zeros((10, 3))
-    return Plan(poses, 0.0, 0.0, mode=mode, timings_ms=timings)
+def plan(mode: Mode, thinking_tokens: int = 0, forced: str = "") -> Plan:
+    return Plan(np.zeros((10, 3)), 0.0, 0.0, mode=mode, thinking_tokens=thinking_tokens, forced=forced)
 
 
 def test_the_tally_by_hand() -> None:
@@ -17,8 +16,8 @@ def test_the_tally_by_hand() -> None:
     assert set(tally.summary().values()) == {0.0}
     for each in (
         plan(Mode.FAST),
-        plan(Mode.SLOW, thinking_tokens=10.0, forced=0.0),
-        plan(Mode.SLOW, thinking_tokens=30.0, forced=1.0),
+        plan(Mode.SLOW, thinking_tokens=10),
+        plan(Mode.SLOW, thinking_tokens=30, forced="limit"),
         plan(Mode.FAST),
         plan(Mode.FAST),
     ):
@@ -35,7 +34,7 @@ def test_the_tally_by_hand() -> None:
 
 class AlwaysSlow:
     def plan(self, observation: Observation) -> Plan:
-        return plan(Mode.SLOW, thinking_tokens=7.0)
+        return plan(Mode.SLOW, thinking_tokens=7)
 
     def reset(self) -> None:
         pass

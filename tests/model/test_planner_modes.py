@@ -59,7 +59,7 @@ def drive(seed: int, count: int, height: int = 56, width: int = 84) -> list[Obse
 def test_a_slow_plan_says_what_it_thought_how_long_and_whether_it_was_cut(model_folder: Path, observation) -> None:
     plan = load(model_folder, "slow", most_tokens=15).plan(observation)
     assert plan.mode is Mode.SLOW and plan.tokens.shape == (10,)
-    assert plan.timings_ms["thinking_tokens"] <= 15 and plan.timings_ms["forced"] in (0.0, 1.0)
+    assert 0 < plan.thinking_tokens <= 15 and plan.forced in ("", "limit")
     assert "<" not in plan.thought
 
 
@@ -67,7 +67,7 @@ def test_fast_and_slow_plans_differ_and_adaptive_is_one_of_them(model_folder: Pa
     planners = {mode: load(model_folder, mode, most_tokens=5) for mode in ("fast", "slow", "adaptive")}
     for seed in range(4):
         fast, slow, adaptive = (planners[mode].plan(observe(seed)) for mode in ("fast", "slow", "adaptive"))
-        assert fast.mode is Mode.FAST and fast.thought == "" and "thinking_tokens" not in fast.timings_ms
+        assert fast.mode is Mode.FAST and (fast.thought, fast.thinking_tokens, fast.forced) == ("", 0, "")
         same = fast if adaptive.mode is Mode.FAST else slow
         assert np.array_equal(adaptive.tokens, same.tokens)
         assert np.allclose(adaptive.log_probs, same.log_probs, atol=1e-4)
@@ -145,7 +145,7 @@ def test_thinking_ends_at_the_deadline_by_the_injected_clock(model_folder: Path,
         thinking=ThinkingConfig("slow", most_tokens=500, deadline_ms=20.0),
     )
     plan = planner.plan(observation)
-    assert plan.timings_ms["forced"] == 1.0 and 10 <= plan.timings_ms["thinking_tokens"] <= 20
+    assert plan.forced == "deadline" and 10 <= plan.thinking_tokens <= 20
 
 
 @pytest.mark.parametrize("wrong", [{"mode": "deep"}, {"most_tokens": -1}, {"deadline_ms": float("nan")}])

@@ -71,6 +71,8 @@ class SumPlanner:
             mode=Mode.SLOW,
             log_probs=np.linspace(-1.0, 0.0, PLAN_STEPS),
             timings_ms={"model": 1.5},
+            thinking_tokens=12,
+            forced="deadline",
         )
 
 
