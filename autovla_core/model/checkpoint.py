@@ -29,6 +29,7 @@ from autovla_core.prompt.render import WORDING_HASH
 
 SCHEMA = "autovla-checkpoint/1"
 RECORD_FILE, CODEBOOK_FILE = "autovla.json", "codebook.npz"
+REPLACEABLE = (RECORD_FILE, "autovla_adapter.json")  # folders that hold one of these may be written anew
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,27 @@ def save(
 
 @contextmanager
 def writing(folder: str | Path) -> Iterator[Path]:
-    """A folder to fill under a temporary name; it takes the place of ``folder`` at the end, or nothing happened."""
+    """A folder to fill under a temporary name; it takes the place of ``folder`` at the end, or nothing happened.
+
+    Raises:
+        CheckpointError: ``folder`` holds something else than a model or adapter of ours, which would be lost.
+    """
     folder = Path(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
+    if folder.exists() and any(folder.iterdir()) and not any((folder / name).is_file() for name in REPLACEABLE):
+        raise CheckpointError(f"{folder} exists and is no model folder of ours; name another one, or remove it")
+    partial, old = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "old"))
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # gigabytes, for a large model
+        raise
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
     partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def describe(
@@ -157,18 +171,29 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32) -> tuple[PreTra
     record = read_record(folder)
     codebook = read_codebook(folder, record)
     model_config = read_config(folder)
+    tokenizer = read_tokenizer(folder, model_config, len(codebook), record.vocabulary_hash)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        check_vocabulary(folder, tokenizer, model_config, len(codebook), record.vocabulary_hash)
         model, report = family_of(model_config.model_type, folder).model.from_pretrained(
             folder, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, AssertionError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: cannot load the model: {error}") from None
     wrong = {name: sorted(map(str, keys)) for name, keys in report.items() if keys}
     if wrong:
         raise CheckpointError(f"{folder}: the weights do not fit the configuration: {_shortened(wrong)}")
     return model, tokenizer
+
+
+def read_tokenizer(
+    folder: str | Path, model_config: PreTrainedConfig, actions: int, expected_hash: str = ""
+) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer, checked by ``check_vocabulary``."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: cannot read the tokenizer: {error}") from None
+    check_vocabulary(folder, tokenizer, model_config, actions, expected_hash)
+    return tokenizer
 
 
 def check_vocabulary(

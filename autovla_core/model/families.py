@@ -17,7 +17,7 @@ from transformers import (
 
 from autovla_core.contracts import CLIP_IMAGES
 from autovla_core.errors import CheckpointError
-from autovla_core.model.patches import MEAN, STD
+from autovla_core.model import backbone
 
 MOST_CELLS = 768  # tokens of one image
 SPECIALS = {  # what config.json calls them, and the tokenizer
@@ -35,24 +35,13 @@ class Family:
     model: type[PreTrainedModel]
     processor: str
     video_processor: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
     video_images: int  # images that a video's budget of pixels is for
     image_processor: str = "Qwen2VLImageProcessor"
 
 
 FAMILIES = {
-    "qwen2_5_vl": Family(
-        Qwen2_5_VLForConditionalGeneration, "Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor", MEAN, STD, 1
-    ),
-    "qwen3_vl": Family(
-        Qwen3VLForConditionalGeneration,
-        "Qwen3VLProcessor",
-        "Qwen3VLVideoProcessor",
-        (0.5, 0.5, 0.5),
-        (0.5, 0.5, 0.5),
-        CLIP_IMAGES,
-    ),
+    "qwen2_5_vl": Family(Qwen2_5_VLForConditionalGeneration, "Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor", 1),
+    "qwen3_vl": Family(Qwen3VLForConditionalGeneration, "Qwen3VLProcessor", "Qwen3VLVideoProcessor", CLIP_IMAGES),
 }
 
 
@@ -93,14 +82,14 @@ def cell_of(config: PreTrainedConfig) -> int:
 def write_processor(folder: Path, config: PreTrainedConfig) -> None:
     """processor_config.json under the standard class names; images of whole cells keep their size."""
     family, vision = family_of(config.model_type, folder), config.vision_config
-    area = cell_of(config) ** 2
+    area, colours = cell_of(config) ** 2, backbone.FAMILIES[config.model_type]
     values = Qwen2VLImageProcessorPil(
         size={"shortest_edge": area, "longest_edge": MOST_CELLS * area},
         patch_size=vision.patch_size,
         merge_size=vision.spatial_merge_size,
         temporal_patch_size=vision.temporal_patch_size,
-        image_mean=list(family.mean),
-        image_std=list(family.std),
+        image_mean=list(colours.mean),
+        image_std=list(colours.std),
     ).to_dict()
     values.pop("image_processor_type", None)
     video = {**values, "video_processor_type": family.video_processor}

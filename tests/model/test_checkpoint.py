@@ -96,3 +96,23 @@ def test_weights_of_another_shape_are_refused(model_folder: Path, tmp_path: Path
     (folder / "config.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="do not fit"):
         AutoVLA.from_pretrained(folder)
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path) -> None:
+    mine = tmp_path / "base"
+    mine.mkdir()
+    (mine / "mine.txt").write_text("precious")
+    with pytest.raises(CheckpointError, match="no model folder of ours"), checkpoint.writing(mine):
+        raise AssertionError("not reached")
+    assert (mine / "mine.txt").read_text() == "precious"
+
+
+def test_an_interrupted_writing_leaves_the_old_folder_and_no_rest(tmp_path) -> None:
+    target = tmp_path / "model"
+    with checkpoint.writing(target) as folder:
+        (folder / checkpoint.RECORD_FILE).write_text("old")
+    with pytest.raises(KeyboardInterrupt), checkpoint.writing(target) as folder:
+        (folder / checkpoint.RECORD_FILE).write_text("new")
+        raise KeyboardInterrupt
+    assert (target / checkpoint.RECORD_FILE).read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
