@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
+from transformers import PreTrainedModel
 
 from autovla_core.contracts import PLAN_STEPS
 from autovla_core.model.encoding import Encoder
+from autovla_core.model.generate import decode_actions
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,8 @@ def pick(name: str, scores: Sequence[float], log_probs: Sequence[float]) -> int:
     return PICKERS[name](Choice(np.asarray(scores, float), np.asarray(log_probs, float)))
 
 
-@torch.inference_mode()
 def sample_actions(
-    model: Qwen2_5_VLForConditionalGeneration,
+    model: PreTrainedModel,
     encoder: Encoder,
     ids: torch.Tensor,
     patches: torch.Tensor,
@@ -78,33 +78,10 @@ def sample_actions(
     """
     if not temperature > 0.0 or count < 1:
         raise ValueError(f"temperature {temperature} and count {count}: expected both positive")
-    batch, length = ids.shape
-    first, rows = encoder.first_action, model.lm_head.weight[encoder.first_action :][: encoder.actions]
-    positions = encoder.positions(length + steps).expand(3, batch, -1)
-    cache = DynamicCache(config=model.config.text_config)
-    hidden = model.model(
-        input_ids=ids,
-        pixel_values_videos=patches.to(rows.dtype),
-        position_ids=positions[:, :, :length],
-        past_key_values=cache,
-        use_cache=True,
-        **encoder.vision(batch),
-    ).last_hidden_state[:, -1]
-    cache.batch_repeat_interleave(count)
-    hidden = hidden.repeat_interleave(count, dim=0)
-    positions = positions[:, :1].expand(3, batch * count, -1)
-    tokens, log_probs = [], []
-    for step in range(steps):
-        scores = (hidden @ rows.T).float()
-        drawn = torch.multinomial(torch.softmax(scores / temperature, -1), 1, generator=generator)
-        tokens.append(drawn[:, 0])
-        log_probs.append(torch.log_softmax(scores, -1).gather(1, drawn)[:, 0])
-        if step < steps - 1:
-            hidden = model.model.language_model(
-                input_ids=drawn + first,
-                position_ids=positions[:, :, length + step : length + step + 1],
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state[:, -1]
-    shape = (batch, count, steps)
-    return torch.stack(tokens, 1).view(shape), torch.stack(log_probs, 1).view(shape)
+
+    def draw(scores: torch.Tensor) -> torch.Tensor:
+        return torch.multinomial(torch.softmax(scores / temperature, -1), 1, generator=generator)[:, 0]
+
+    tokens, log_probs = decode_actions(model, encoder, ids, patches, steps, count, draw)
+    shape = (len(ids), count, steps)
+    return tokens.view(shape), log_probs.view(shape)

@@ -6,6 +6,7 @@ Field numbers: end_to_end_driving_submission.proto of waymo-open-dataset. The se
 
 from __future__ import annotations
 
+import io
 import re
 import tarfile
 from collections.abc import Collection, Mapping
@@ -50,7 +51,7 @@ def write_submission(
     """Write ``archive`` (.tar.gz) with the plans {frame name: (20, 2) of ``rear_axle.waypoints``} of all wanted frames.
 
     Raises:
-        DatasetError: frames are missing or not asked for, a plan has another shape or holds NaN.
+        DatasetError: frames are missing or not asked for, a plan has another shape or holds NaN, a shard would be empty.
     """
     if not archive.name.endswith(".tar.gz") or shards < 1:
         raise DatasetError(f"{archive} with {shards} shards: the server takes a .tar.gz with at least one")
@@ -58,16 +59,17 @@ def write_submission(
     if missing or more:
         raise DatasetError(f"{len(missing)} frames have no plan {missing[:3]}, {len(more)} are not asked {more[:3]}")
     names = sorted(plans)
+    if shards > len(names):
+        raise DatasetError(f"{shards} shards for {len(names)} frames; every shard needs one")
+    held = [shard({name: plans[name] for name in names[i::shards]}, method) for i in range(shards)]
+    archive.parent.mkdir(parents=True, exist_ok=True)
     partial = archive.with_name(archive.name + ".partial")
-    folder = archive.with_name(archive.name.removesuffix(".tar.gz"))
-    folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(partial, "w:gz") as tar:
-        for i in range(shards):
-            file = folder / SHARD.format(i, shards)
-            file.write_bytes(shard({name: plans[name] for name in names[i::shards]}, method))
-            tar.add(file, file.name)
-    partial.rename(archive)
-    return archive
+        for i, data in enumerate(held):
+            entry = tarfile.TarInfo(SHARD.format(i, shards))  # without the user and the time of this machine
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return partial.rename(archive)
 
 
 def shard(plans: Mapping[str, np.ndarray], method: Method) -> bytes:

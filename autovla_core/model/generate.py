@@ -46,15 +46,20 @@ def decode_actions(
     ids: torch.Tensor,
     patches: torch.Tensor,
     steps: int = PLAN_STEPS,
+    count: int = 1,
+    draw: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Greedy action tokens for prompts of one length, by the library's own modules.
+    """Action tokens for prompts of one length, by the library's own modules, from where a model may be in training.
 
     Args:
         ids: (B, L) the prompt with the answer's fixed text: what comes next is the first action.
         patches: (B * P, 1176), see ``Encoder.patches``.
+        count: plans a prompt; prompt and pictures are read once.
+        draw: picks tokens (N,) by scores (N, K); greedy if not given.
 
     Returns:
-        Codebook indices (B, steps) int64, and their log-probabilities (B, steps) float32 among actions.
+        Codebook indices (B * count, steps) int64, and the model's own log-probabilities of them (same shape) float32
+        among actions.
     """
     batch, length = ids.shape
     first, rows = encoder.first_action, model.lm_head.weight[encoder.first_action :][: encoder.actions]
@@ -68,15 +73,19 @@ def decode_actions(
         use_cache=True,
         **encoder.vision(batch),
     ).last_hidden_state[:, -1]
+    if count > 1:
+        cache.batch_repeat_interleave(count)
+        hidden = hidden.repeat_interleave(count, dim=0)
+        positions = positions[:, :1].expand(3, batch * count, -1)
     tokens, log_probs = [], []
     for step in range(steps):
-        scores = torch.log_softmax((hidden @ rows.T).float(), dim=-1)
-        best = scores.max(dim=-1)
-        tokens.append(best.indices)
-        log_probs.append(best.values)
+        scores = (hidden @ rows.T).float()
+        chosen = scores.argmax(dim=-1) if draw is None else draw(scores)
+        tokens.append(chosen)
+        log_probs.append(torch.log_softmax(scores, dim=-1).gather(1, chosen[:, None])[:, 0])
         if step < steps - 1:
             hidden = model.model.language_model(
-                input_ids=best.indices[:, None] + first,
+                input_ids=chosen[:, None] + first,
                 position_ids=positions[:, :, length + step : length + step + 1],
                 past_key_values=cache,
                 use_cache=True,

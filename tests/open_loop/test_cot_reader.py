@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -49,3 +49,32 @@ def test_what_cannot_be_is_named(tmp_path: Path, changes: dict[str, object], tex
     write(tmp_path, **changes)
     with pytest.raises(DatasetError, match=text):
         cot.prepare(tmp_path, tmp_path / "out", "val")
+
+
+@pytest.mark.parametrize(
+    ("token", "image", "scene"),
+    [
+        ("1f0d-7", "/x/samples/CAM_FRONT/n015-2018+0800__CAM_FRONT__1532402927612460.jpg", "n015-2018+0800"),
+        ("b37fa5b9", "/x/sensor_blobs/2021.05.12_veh-35/CAM_F0/0a1b.jpg", "2021.05.12_veh-35"),
+        ("segment-149", "/x/images/149.jpg", "segment"),
+        ("b37f-a5b9c", "/x/images/1.jpg", "b37f-a5b9c"),
+    ],
+)
+def test_moments_of_one_drive_share_a_scene(token: str, image: str, scene: str) -> None:
+    assert cot._scene(token, PurePosixPath(image)) == scene
+
+
+def test_poses_that_are_not_known_may_be_anything(tmp_path: Path) -> None:
+    poses = [[2.5 * k, 0.0, 0.0] for k in range(1, 9)] + [[float("nan")] * 3] * 2
+    write(tmp_path, gt_trajectory=poses, future_mask=[1] * 8 + [0] * 2)
+    sample = cot.load(tmp_path / "val" / "a.json", tmp_path)
+    assert sample.mask.tolist() == [True] * 8 + [False] * 2 and np.isfinite(sample.poses).all()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"front_camera_paths": []}, {"front_camera_paths": "a.jpg"}, {"future_mask": [[1], [1, 2]]}]
+)
+def test_a_file_without_front_camera_or_with_a_ragged_mask_is_named(tmp_path: Path, changes: dict) -> None:
+    write(tmp_path, **changes)
+    with pytest.raises(DatasetError, match="no sample of AutoVLA's preprocessing"):
+        cot.load(tmp_path / "val" / "a.json", tmp_path)

@@ -39,3 +39,15 @@ def test_the_genuine_class_reads_it() -> None:
     assert [p.frame_name for p in genuine.predictions] == list(PLANS)
     assert list(genuine.predictions[1].trajectory.pos_y) == PLANS["b-149"][:, 1].tolist()
     assert (genuine.submission_type, genuine.num_model_parameters) == (1, "3B")
+
+
+def test_a_refused_submission_leaves_nothing_and_an_archive_names_no_user(tmp_path: Path) -> None:
+    bad = {**PLANS, "c-149": np.full((20, 2), np.nan)}
+    with pytest.raises(DatasetError, match="NaN"):
+        write_submission(bad, list(bad), METHOD, tmp_path / "m.tar.gz")
+    with pytest.raises(DatasetError, match="every shard needs one"):
+        write_submission(PLANS, list(PLANS), METHOD, tmp_path / "m.tar.gz", shards=4)
+    assert list(tmp_path.iterdir()) == []
+    with tarfile.open(write_submission(PLANS, list(PLANS), METHOD, tmp_path / "m.tar.gz")) as tar:
+        assert {(entry.uname, entry.mtime) for entry in tar} == {("", 0)}
+    assert [file.name for file in tmp_path.iterdir()] == ["m.tar.gz"]

@@ -95,29 +95,53 @@ def load(path: Path, root: Path) -> Sample:
         data = json.loads(path.read_text())
         poses = np.array(data["gt_trajectory"], float)
         velocity, acceleration = np.atleast_1d(data["velocity"]), np.atleast_1d(data["acceleration"])
-        speed, signed = float(np.hypot.reduce(velocity.astype(float))), float(acceleration.astype(float)[0])
+        speed, signed = float(np.linalg.norm(velocity.astype(float))), float(acceleration.astype(float)[0])
+        mask = np.array(data.get("future_mask", [1] * PLAN_STEPS), bool)
         word, token, dataset = str(data["instruction"]).lower(), str(data["token"]), str(data["dataset_name"])
-        paths = {c: list(map(str, data[f"{c}_camera_paths"])) for c in CAMERAS if data.get(f"{c}_camera_paths")}
+        paths = {c: _names(data[f"{c}_camera_paths"]) for c in CAMERAS if data.get(f"{c}_camera_paths")}
+        names = [PurePosixPath(name) for name in paths["front"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DatasetError(f"{path}: no sample of AutoVLA's preprocessing: {error!r}") from None
     if word not in COMMANDS:
         raise DatasetError(f"{path}: instruction {word!r}; known: {', '.join(COMMANDS)}")
-    mask = np.array(data.get("future_mask", [1] * PLAN_STEPS), bool)
     _check(path, poses, mask, speed, signed)
     images = {camera: _clip(path, root, found) for camera, found in paths.items()}
     extra = {"cot": data.get("cot_output") or "", "dataset": dataset}
-    scene = token.rpartition("-")[0] or token
-    none = np.zeros((0, 3))
+    poses = np.where(mask[:, None], poses, 0.0)
+    none, scene = np.zeros((0, 3)), _scene(token, names[-1])
     return Sample(token, images, speed, signed, COMMANDS[word], none, poses, mask, scene=scene, extra=extra)
+
+
+def _names(stored: object) -> list[str]:
+    if not isinstance(stored, list):
+        raise TypeError(f"camera paths are {type(stored).__name__}, expected a list")
+    return [str(name) for name in stored]
+
+
+def _scene(token: str, image: PurePosixPath) -> str:
+    """The drive that a sample belongs to, so that held-out sets never cut through one.
+
+    nuScenes names its pictures ``<log>__<camera>__<time>``, nuPlan keeps them in ``<log>/<camera>/``; a Waymo token
+    is ``<segment>-<frame>``. A file that tells none of these is a scene of its own.
+    """
+    if image.stem.count("__") == 2:
+        return image.stem.split("__")[0]
+    if image.parent.name.startswith("CAM_") and len(image.parents) > 1:
+        return image.parents[1].name
+    segment, dash, frame = token.rpartition("-")
+    return segment if dash and frame.isdigit() else token
 
 
 def _check(path: Path, poses: np.ndarray, mask: np.ndarray, speed: float, acceleration: float) -> None:
     if poses.shape != (PLAN_STEPS, 3) or mask.shape != (PLAN_STEPS,):
-        raise DatasetError(f"{path}: gt_trajectory has the shape {poses.shape}, expected ({PLAN_STEPS}, 3)")
-    if not np.isfinite([*poses.ravel(), speed, acceleration]).all():
+        raise DatasetError(
+            f"{path}: gt_trajectory has the shape {poses.shape} and its mask {mask.shape}, expected ({PLAN_STEPS}, 3)"
+        )
+    known = poses[mask]
+    if not np.isfinite([*known.ravel(), speed, acceleration]).all():
         raise DatasetError(f"{path}: NaN or infinity")
-    if np.abs(poses[:, 2]).max() > np.pi + 0.01:
-        raise DatasetError(f"{path}: heading {np.abs(poses[:, 2]).max():.2f}, expected radians in [-pi, pi]")
+    if np.abs(known[:, 2]).max(initial=0.0) > np.pi + 0.01:
+        raise DatasetError(f"{path}: heading {np.abs(known[:, 2]).max():.2f}, expected radians in [-pi, pi]")
     first = float(np.hypot(*poses[0, :2])) / STEP_S
     if speed > FASTEST or (mask[0] and abs(speed - first) > SPEED_GAP):
         raise DatasetError(f"{path}: speed {speed:.2f}, but the first step makes {first:.2f} m/s; expected m/s")

@@ -45,9 +45,10 @@ def prepare(root: Path, out: Path, split: str, skip_broken: bool = False) -> dic
     """
     root, folder = Path(root), index_folder(Path(out), split)
     chosen = navsim_splits.scene_filter(root, split)
-    parts = folder / f"parts-{_digest(chosen, skip_broken)}"
-    parts.mkdir(parents=True, exist_ok=True)
     names = _log_names(root, split, chosen)
+    logs = [navsim_splits.log_path(root, split, name) for name in names]
+    parts = folder / f"parts-{_digest(chosen, skip_broken, logs)}"
+    parts.mkdir(parents=True, exist_ok=True)
     for name in tqdm(names, desc=f"navsim {split}", unit="log"):
         if not (parts / f"{name}.npz").exists():
             _write_part(parts / f"{name}.npz", _index_log(root, split, name, chosen, skip_broken))
@@ -56,9 +57,11 @@ def prepare(root: Path, out: Path, split: str, skip_broken: bool = False) -> dic
     return counts
 
 
-def _digest(chosen: SceneFilter, skip_broken: bool) -> str:
+def _digest(chosen: SceneFilter, skip_broken: bool, logs: Sequence[Path]) -> str:
+    """Names what the parts depend on: an interrupted run goes on with its own parts only."""
     fields = [sorted(value) if isinstance(value, frozenset) else value for value in astuple(chosen)]
-    return hashlib.sha256(json.dumps([SCHEMA, skip_broken, fields]).encode()).hexdigest()[:12]
+    files = [(str(log.resolve()), (stat := log.stat()).st_size, stat.st_mtime_ns) for log in logs]
+    return hashlib.sha256(json.dumps([SCHEMA, skip_broken, fields, files]).encode()).hexdigest()[:12]
 
 
 def _log_names(root: Path, split: str, chosen: SceneFilter) -> list[str]:
