@@ -51,7 +51,7 @@ def write_submission(
     """Write ``archive`` (.tar.gz) with the plans {frame name: (20, 2) of ``rear_axle.waypoints``} of all wanted frames.
 
     Raises:
-        DatasetError: frames are missing or not asked for, a plan has another shape or holds NaN, a shard would be empty.
+        DatasetError: frames missing or not asked for, a plan of another shape or with NaN, or a shard without frames.
     """
     if not archive.name.endswith(".tar.gz") or shards < 1:
         raise DatasetError(f"{archive} with {shards} shards: the server takes a .tar.gz with at least one")
