@@ -61,6 +61,7 @@ def _collect(options: argparse.Namespace) -> None:
         options.town,
         tuple(options.traffic),
         not (options.no_kicks or options.student),
+        not options.no_lapses,
         held_out,
         student=str(options.student or ""),
         student_config=options.student_config,
@@ -111,6 +112,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--town", default="Havenbrook")
     parser.add_argument("--traffic", type=int, nargs=2, default=(10, 25), metavar=("FEWEST", "MOST"))
     parser.add_argument("--no-kicks", action="store_true", help="do not perturb the ego")
+    parser.add_argument("--no-lapses", action="store_true", help="do not let the expert brake late and dawdle")
     parser.add_argument("--student", type=Path, help="agent file that drives while the expert plans (DAgger)")
     parser.add_argument("--student-config", default="", help="what the student's setup() gets")
     parser.add_argument(

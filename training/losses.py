@@ -86,3 +86,20 @@ def outlook_loss(predicted: torch.Tensor, rule: torch.Tensor, nearness: torch.Te
     which = functional.cross_entropy(predicted[:, :-kinds].float(), rule, reduction="none")
     near = functional.binary_cross_entropy_with_logits(predicted[:, -kinds:].float(), nearness, reduction="none")
     return ((which + near.sum(1)) * known).sum() / count
+
+
+def evidence_loss(per_token: torch.Tensor, ahead: torch.Tensor, rule: torch.Tensor) -> torch.Tensor:
+    """Auxiliary head on the image tokens: is a red light, a green one, a sign, a leader anywhere in the picture?
+
+    A sample's evidence is that of all its tokens together (log-sum-exp), so the loss says that there is one, not where;
+    it reaches the vision tower without passing the language model.
+
+    Args:
+        per_token: (B, T, N) logits of N kinds of things ahead.
+        ahead: (B, N) bool.
+        rule: (B,) 0 where nothing is known; such samples count nothing.
+    """
+    known = (rule > 0).float()
+    logits = torch.logsumexp(per_token.float(), dim=1)
+    loss = functional.binary_cross_entropy_with_logits(logits, ahead.float(), reduction="none").sum(1)
+    return (loss * known).sum() / known.sum().clamp(min=1.0)

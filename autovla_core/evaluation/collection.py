@@ -14,6 +14,7 @@ from autovla_core.carla_bridge.route_planner import LaneGraph
 from autovla_core.evaluation.agent_file import load_agent_class
 from autovla_core.evaluation.episode import EpisodeConfig, run_episode
 from autovla_core.evaluation.evaluator import Simulator, simulator
+from autovla_core.evaluation.lapses import LapsingPilot
 from autovla_core.evaluation.recording import ExpertPilot, Kicks, Recorder
 from autovla_core.evaluation.route_file import Route, read_routes
 from autovla_core.evaluation.route_generator import Pair, RouteStyle, lane_pair, random_route
@@ -35,6 +36,7 @@ class Collection:
     town: str = "Havenbrook"
     traffic: tuple[int, int] = (10, 25)
     kicks: bool = True
+    lapses: bool = True  # the expert's pedals are late and lazy at times (evaluation.lapses)
     held_out: tuple[str, ...] = ()  # route files whose pairs of lanes must not be driven
     style: RouteStyle = RouteStyle()
     port: int = 0  # of a running server; 0 = minicarla of our own
@@ -84,7 +86,7 @@ def collect(
     route, _ = random_route(graph, there.session.map, rng, name, weather, collection.style, held_out)
     config = EpisodeConfig(traffic=int(rng.integers(collection.traffic[0], collection.traffic[1] + 1)))
     kicks = Kicks(rng) if collection.kicks else None
-    pilot = _pilot(collection, there)
+    pilot = _pilot(collection, there, number)
     recorder = Recorder(collection.root, name, rigs.rig(collection.rig))
     seed = int(rng.integers(2**31))
     record = run_episode(there.session, route, pilot, "", seed, 0, config, [pilot, recorder], kicks)
@@ -92,9 +94,10 @@ def collect(
     return Collected(name, record.duration_game, time.monotonic() - began, size, recorder.reason)
 
 
-def _pilot(collection: Collection, there: Simulator) -> ExpertPilot:
+def _pilot(collection: Collection, there: Simulator, number: int) -> ExpertPilot:
     if not collection.student:
-        return ExpertPilot()
+        rng = np.random.default_rng((collection.seed, number, 1))
+        return LapsingPilot(rng) if collection.lapses else ExpertPilot()
     student = load_agent_class(collection.student)(there.host, there.port, False)
     return TaughtPilot(student, collection.student_config)
 

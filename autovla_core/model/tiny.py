@@ -74,6 +74,7 @@ SIZES = {
     "n01": TinySize(32, 2, 2, 1, 64, 16, 1, 2, 32),  # for tests
     "n05": TinySize(96, 4, 4, 2, 256, 64, 2, 4, 128),
     "n1": TinySize(128, 4, 4, 2, 352, 96, 2, 4, 256),
+    "n2": TinySize(128, 4, 4, 2, 352, 128, 2, 4, 352),  # more filters for small bright things
     "n3": TinySize(192, 5, 6, 2, 512, 128, 3, 4, 352),
     "n8": TinySize(256, 7, 8, 4, 704, 192, 4, 6, 512),
 }

@@ -65,3 +65,12 @@ def test_the_outlook_counts_labelled_samples_only() -> None:
     predicted[0, 4], predicted[0, 8], predicted[0, 9] = 100.0, 100.0, -100.0
     assert losses.outlook_loss(predicted, rule, nearness).item() == pytest.approx(0.0, abs=1e-6)
     assert losses.outlook_loss(predicted, torch.zeros(2, dtype=torch.long), nearness).item() == 0.0
+
+
+def test_evidence_anywhere_in_the_picture_is_evidence() -> None:
+    per_token = torch.full((1, 50, 2), -30.0)
+    per_token[0, 7, 0] = 30.0  # one token of fifty sees the light
+    ahead, rule = torch.tensor([[True, False]]), torch.tensor([4])
+    assert losses.evidence_loss(per_token, ahead, rule).item() == pytest.approx(0.0, abs=1e-6)
+    assert losses.evidence_loss(per_token, ~ahead, rule).item() == pytest.approx(30.0 + 30.0 - math.log(50), rel=1e-4)
+    assert losses.evidence_loss(per_token, ~ahead, torch.tensor([0])).item() == 0.0

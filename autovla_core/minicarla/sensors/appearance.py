@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autovla_core.minicarla.blueprints import BLUEPRINTS
-from autovla_core.minicarla.sensors.meshes import templates
+from autovla_core.minicarla.sensors.glow import Glow
+from autovla_core.minicarla.sensors.meshes import LAMP_AHEAD_M, LAMP_SPACING_M, templates
 from autovla_core.minicarla.sensors.scene import Instance
 from autovla_core.minicarla.world.actor import Actor, LightColor, TrafficLight, Vehicle, Walker
 from autovla_core.minicarla.world.mesh import Tag
+from autovla_core.minicarla.world.pose import rotation_matrix
 
 if TYPE_CHECKING:
     from autovla_core.minicarla.world.world import World
@@ -23,6 +25,10 @@ BLINK_S = 0.35
 LAMP_NAMES = {LightColor.RED: "red", LightColor.YELLOW: "yellow", LightColor.GREEN: "green"}
 STRIDE_M = 0.75
 JACKETS = ((150, 40, 40), (40, 70, 130), (200, 190, 170), (60, 100, 60), (90, 90, 95), (200, 150, 60), (120, 60, 110))
+SIGNAL_GLOW_M, SIGNAL_GLOW = 0.34, 0.75
+SIGNAL_COLORS = {LightColor.RED: (255, 40, 28), LightColor.YELLOW: (255, 190, 30), LightColor.GREEN: (30, 240, 120)}
+SIGNAL_PLACES = {LightColor.RED: 1, LightColor.YELLOW: 0, LightColor.GREEN: -1}  # above the head's centre
+BRAKE_GLOW_M, BRAKE_GLOW, BRAKE_COLOR = 0.16, 0.6, (255, 36, 24)
 PEDALS_BRAKE = 0.02  # a pedal pressed more than this lights the brake lamps
 
 
@@ -58,7 +64,7 @@ def vehicle_instance(vehicle: Vehicle, time_s: float) -> Instance:
     state, control = vehicle.light_state, vehicle.control
     blink = math.floor(time_s / BLINK_S) % 2 == 0
     beam = state & (LOW_BEAM | HIGH_BEAM)
-    braking = bool(state & BRAKE) or control.brake > PEDALS_BRAKE
+    braking = is_braking(vehicle)
     lamps = (
         4.0 if beam else (1.2 if state & POSITION else 0.0),
         3.2 if braking else (0.7 if state & POSITION or beam else 0.0),
@@ -75,6 +81,40 @@ def vehicle_instance(vehicle: Vehicle, time_s: float) -> Instance:
         BLUEPRINTS[vehicle.type_id].semantic_tag,
         lamps,
     )
+
+
+def is_braking(vehicle: Vehicle) -> bool:
+    """Do its brake lamps shine?"""
+    return bool(vehicle.light_state & BRAKE) or vehicle.control.brake > PEDALS_BRAKE
+
+
+def glows_of(world: World) -> list[Glow]:
+    """The lamps that are bright enough to glow: those of signals, and brake lamps."""
+    return [*_signal_glows(world), *_brake_glows(world)]
+
+
+def _signal_glows(world: World) -> Iterator[Glow]:
+    lights = {a.sign_id: a for a in world.actors.values() if isinstance(a, TrafficLight)}
+    for signal in world.town.signals:
+        light = lights.get(signal.id)
+        if light is None or light.state not in SIGNAL_COLORS:
+            continue
+        for location, yaw_deg in signal.heads:
+            yaw = math.radians(yaw_deg)
+            forward = np.array([math.cos(yaw), math.sin(yaw), 0.0])
+            up = np.array([0.0, 0.0, SIGNAL_PLACES[light.state] * LAMP_SPACING_M])
+            place = location + LAMP_AHEAD_M * forward + up
+            yield Glow(place, forward, SIGNAL_GLOW_M, SIGNAL_GLOW, SIGNAL_COLORS[light.state])
+
+
+def _brake_glows(world: World) -> Iterator[Glow]:
+    for _, actor in sorted(world.actors.items()):
+        if not isinstance(actor, Vehicle) or not is_braking(actor):
+            continue
+        turn, half = rotation_matrix(actor.rotation), actor.box_extent
+        for side in (-0.75, 0.75):
+            place = actor.location + turn @ np.array([-half[0], side * half[1], 0.95 * half[2]])
+            yield Glow(place, -turn[:, 0], BRAKE_GLOW_M, BRAKE_GLOW, BRAKE_COLOR)
 
 
 def _traffic_lights(world: World) -> Iterator[Instance]:

@@ -56,7 +56,7 @@ def draw(overlay: Overlay, view: View, row0: int, row1: int, buffers: Buffers, p
 
 
 @inlined
-def _in_camera(view, x, y, z):
+def in_camera(view, x, y, z):
     """(right, up, forward) of a point in the world, m."""
     x, y, z = x - view.eye[0], y - view.eye[1], z - view.eye[2]
     return (
@@ -93,8 +93,8 @@ def _draw_strokes(strokes, widths, colors, view, row0, row1, depth, picture):
     cx, cy = 0.5 * view.width / SAMPLES, 0.5 * view.height / SAMPLES
     for n in range(strokes.shape[0]):
         s, color = strokes[n], colors[n]
-        xa, ya, wa = _in_camera(view, s[0], s[1], s[2])
-        xb, yb, wb = _in_camera(view, s[3], s[4], s[5])
+        xa, ya, wa = in_camera(view, s[0], s[1], s[2])
+        xb, yb, wb = in_camera(view, s[3], s[4], s[5])
         if wa < NEAR_M and wb < NEAR_M:
             continue
         if wa < NEAR_M:
@@ -132,7 +132,7 @@ def _draw_dots(dots, colors, view, row0, row1, depth, picture):
     focal = view.focal / SAMPLES
     cx, cy = 0.5 * view.width / SAMPLES, 0.5 * view.height / SAMPLES
     for n in range(dots.shape[0]):
-        x, y, w = _in_camera(view, dots[n, 0], dots[n, 1], dots[n, 2])
+        x, y, w = in_camera(view, dots[n, 0], dots[n, 1], dots[n, 2])
         if w < NEAR_M:
             continue
         u, v = cx + focal * x / w + dots[n, 3], cy - focal * y / w + dots[n, 4]

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autovla_core.minicarla.sensors import overlay, shading, sky
-from autovla_core.minicarla.sensors.appearance import instances_of
+from autovla_core.minicarla.sensors import glow, overlay, shading, sky
+from autovla_core.minicarla.sensors.appearance import glows_of, instances_of
 from autovla_core.minicarla.sensors.flow import Track, encode_flow, placed_before
+from autovla_core.minicarla.sensors.glow import Glow
 from autovla_core.minicarla.sensors.meshes import templates
 from autovla_core.minicarla.sensors.raster import Buffers, Spans, View, rasterise
 from autovla_core.minicarla.sensors.rays import Caster
@@ -56,6 +57,7 @@ class Renderer:
         self._caster: Caster | None = None
         self._caster_is_placed = False
         self._overlay: overlay.Overlay | None = None
+        self._glows: np.ndarray | None = None
         self._instances, self._spans = place(self._geometry, ())
         self.set_weather(Weather())
 
@@ -79,6 +81,7 @@ class Renderer:
         """Take over a tick's weather, actors and lights; once per tick, before the cameras."""
         self.set_weather(world.weather)
         self.show(instances_of(world), world.frame - world.first_frame)
+        self.shine(glows_of(world))
         self.draw(world.debug_shapes)
 
     def show(self, instances: Sequence[Instance], frame: int = 0) -> None:
@@ -91,6 +94,10 @@ class Renderer:
     def draw(self, shapes: Sequence[DebugShape]) -> None:
         """Replace the shapes that clients have drawn into the world; only the kind "rgb" shows them."""
         self._overlay = overlay.prepare(shapes)
+
+    def shine(self, glows: Sequence[Glow]) -> None:
+        """Replace the lamps that glow; only the kind "rgb" shows them."""
+        self._glows = glow.prepare(glows)
 
     def caster(self) -> Caster:
         """Rays against what the cameras see now; the first call builds the trees (a second for a town)."""
@@ -171,6 +178,8 @@ class Renderer:
                 surfaces, instances, self._light, self._shadows.shadow, beams, self._noise, self._curve,
                 view, row0, row1, buffers, picture,
             )  # fmt: skip
+            if self._glows is not None:
+                glow.draw(self._glows, view, row0, row1, buffers, picture)
             if self._overlay is not None:
                 overlay.draw(self._overlay, view, row0, row1, buffers, picture)
         elif kind == "depth":
