@@ -169,7 +169,7 @@ def test_a_checkpoint_of_another_model_is_refused(recipe: SftConfig) -> None:
 
 def test_the_recipe_file_is_valid_and_needs_exactly_one_length() -> None:
     file = Path(sft.__file__).parent / "recipes" / "tiny_sft.yaml"
-    assert config.load(SftConfig, file).model.size == "n1"
+    assert config.load(SftConfig, file).model.size == "n2"
     with pytest.raises(ConfigError, match="exactly one"):
         LoopConfig()
 
