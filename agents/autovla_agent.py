@@ -19,6 +19,7 @@ from autovla_core.carla_bridge.observe import Observer
 from autovla_core.carla_bridge.route_planner import route_plan
 from autovla_core.contracts import Planner
 from autovla_core.driving.driver import Driver
+from autovla_core.driving.latency import Latency, LatencyConfig
 from autovla_core.errors import ConfigError
 from autovla_core.model.thinking import ThinkingConfig
 from autovla_core.model.vla import AutoVLA
@@ -48,6 +49,7 @@ class AgentConfig:
     blind: bool = False  # black images: what a table compares the seeing model with
     thinking: ThinkingConfig = field(default_factory=ThinkingConfig)  # fast; the shipped model has learnt no thoughts
     reach: bool = False  # choose only among motions that the car can follow up with
+    latency: LatencyConfig = field(default_factory=LatencyConfig)  # when a plan counts; default: the simulator waits
 
     def __post_init__(self) -> None:
         if (self.checkpoint is None) == (not self.server):
@@ -73,7 +75,8 @@ class AutoVLAAgent(AutonomousAgent):
         self.track = Track.SENSORS
         self.config = configs.load(AgentConfig, _config_path(path_to_conf_file))
         self._cameras = rigs.rig(self.config.rig)
-        self.driver = Driver(_model(self.config), replan_s=self.config.replan_s)
+        latency = Latency(self.config.latency, ROOT)
+        self.driver = Driver(_model(self.config), replan_s=self.config.replan_s, latency=latency)
         self._observer: Observer | None = None
 
     def sensors(self) -> list[dict]:

@@ -17,12 +17,18 @@ FLOORS = {
     5: {"evaluation"},
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-SAME_FLOOR = {("expert", "control"), ("expert", "route"), ("scoring", "logs")}  # sideways imports that are meant
+SAME_FLOOR = {
+    ("expert", "control"),
+    ("expert", "route"),
+    ("scoring", "logs"),
+    ("scoring", "prompt"),
+}  # sideways imports that are meant
 THIRD_PARTY = {
     "carla": {
         "autovla_core/carla_bridge",
         "autovla_core/evaluation",
         "autovla_core/minicarla/world/town.py",
+        "autovla_core/minicarla/world/navigation.py",
         "tools",
         "agents",
     },

@@ -63,6 +63,7 @@ def _collect(options: argparse.Namespace) -> None:
         not (options.no_kicks or options.student),
         not options.no_lapses,
         held_out,
+        truth=options.truth,
         student=str(options.student or ""),
         student_config=options.student_config,
     )
@@ -113,6 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--traffic", type=int, nargs=2, default=(10, 25), metavar=("FEWEST", "MOST"))
     parser.add_argument("--no-kicks", action="store_true", help="do not perturb the ego")
     parser.add_argument("--no-lapses", action="store_true", help="do not let the expert brake late and dawdle")
+    parser.add_argument("--truth", action="store_true", help="also log what scores plans and what thoughts need")
     parser.add_argument("--student", type=Path, help="agent file that drives while the expert plans (DAgger)")
     parser.add_argument("--student-config", default="", help="what the student's setup() gets")
     parser.add_argument(

@@ -42,7 +42,8 @@ def _demo(options: argparse.Namespace) -> int:
     from autovla_core.evaluation.agent_file import load_agent_class
     from autovla_core.evaluation.episode import EpisodeConfig
     from autovla_core.evaluation.evaluator import Job, Run, drive, fingerprint, simulator
-    from autovla_core.evaluation.recording import Recorder
+    from autovla_core.evaluation.flight_recorder import DriveRecorder, FlightRecorder
+    from autovla_core.evaluation.provenance import Provenance
     from autovla_core.evaluation.results import ResultsFile
     from autovla_core.evaluation.route_file import read_routes
     from autovla_core.evaluation.showing import Showing
@@ -58,7 +59,7 @@ def _demo(options: argparse.Namespace) -> int:
     results = ResultsFile(
         options.out / "results.json", [job.route_id], fingerprint(run, options.routes, [options.seed])
     )
-    recorder = Recorder(options.out, "log", rigs.rig("front"), sort_out=False)
+    recorder = DriveRecorder(options.out, "log", rigs.rig("front"))
     began = time.monotonic()
     print(f"starting the simulator for {route.town} ...")
     with contextlib.ExitStack() as stack:
@@ -68,6 +69,8 @@ def _demo(options: argparse.Namespace) -> int:
             film = stack.enter_context(VideoWriter(options.out / "drive.mp4", hud.SIZE, FILM_FPS))
             showing = Showing(lambda view: film.write(hud.compose(view, showing.bird)), options.agent.stem)
             subscribers.append(showing)
+        facts = Provenance(run.agent, run.agent_config, run.episode)
+        subscribers.append(FlightRecorder(recorder, facts, list(subscribers)))
         record = drive(run, agent_class, there, job, subscribers)
     results.add(record)
     _report(options.out, record, time.monotonic() - began, not options.no_video)
@@ -116,7 +119,8 @@ def _report(out: Path, record, wall_s: float, filmed: bool) -> None:
     if record.detail:
         print(f"  {record.detail}")
     for infraction in record.infractions:
-        print(f"  {infraction.message}")
+        when = "" if infraction.time_s is None else f", {infraction.time_s:.1f} s"
+        print(f"  {infraction.message}{when}")
     print(f"driving score {record.scores.composed:.1f} of 100   (wall time {wall_s:.0f} s)")
     where = {"film": out / "drive.mp4", "results": out / "results.json", "log": out / "log", "text": out / "drive.log"}
     for name, path in where.items():
@@ -131,7 +135,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--agent-config", default=ROOT / "leaderboard_configs/autovla_agent.yaml")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
     parser.add_argument("--traffic", type=int, default=10, help="other cars")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--port", type=int, default=0, help="for the simulator that is started; 0 takes a free one")
     parser.add_argument("--server", type=int, default=0, metavar="PORT", help="use a running server instead")
     parser.add_argument("--no-video", action="store_true")

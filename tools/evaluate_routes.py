@@ -4,7 +4,9 @@
         --agent agents/autovla_agent.py --agent-config leaderboard_configs/autovla_agent.yaml \\
         --out runs/vla.json --seeds 0,1,2 --traffic 20 --workers 2
 
-Without ``--port`` every worker starts a minicarla of its own. A second call continues the file.
+Without ``--port`` every worker starts a minicarla of its own. A second call continues the file. A simulator that dies
+costs one drive, which the record says; a second call drives it again. ``--logs`` keeps everything that is needed to
+replay (tools/replay_log.py) and to see in the report what the planner thought.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from autovla_core.errors import AutoVLAError
 from autovla_core.evaluation.server_process import stop_on_terminate
 from autovla_core.evaluation.summary import as_text, summarise
 from autovla_core.scoring.closed_loop import RULES
+from autovla_core.sensing.rig import RIGS
 
 
 def main() -> int:
@@ -56,7 +59,16 @@ def _evaluate(options: argparse.Namespace) -> list[dict]:
         traffic=options.traffic, rule=options.rule, traffic_manager_port=options.traffic_manager_port
     )
     threads = 1 if options.workers > 1 else 2
-    run = Run(options.agent, options.agent_config, episode, options.host, options.port, threads)
+    run = Run(
+        options.agent,
+        options.agent_config,
+        episode,
+        options.host,
+        options.port,
+        threads,
+        logs=options.logs,
+        log_rig=options.log_rig,
+    )
     jobs = jobs_of(routes, seeds)
     results = ResultsFile(options.out, [job.route_id for job in jobs], fingerprint(run, options.routes, seeds))
     done = sum(results.has(job.route_id) for job in jobs)
@@ -84,6 +96,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="of a running server; 0 starts minicarla")
     parser.add_argument("--traffic-manager-port", type=int, default=0, help="on a server other than minicarla")
+    parser.add_argument("--logs", type=Path, help="folder for the flight recorder, one log a drive")
+    parser.add_argument(
+        "--log-rig", default="", choices=["", *sorted(RIGS)], help="cameras for the logs beside the agent's"
+    )
     parser.add_argument("--verbose", action="store_true")
     return parser.parse_args()
 

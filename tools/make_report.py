@@ -50,7 +50,11 @@ def _report(options: argparse.Namespace) -> str:
         kept = media.get(name, Media())
         media[name] = dataclasses.replace(kept, films={**kept.films, key: film})
     facts = {
-        name: {**_config_facts(run, configs.get(name)), **_checkpoint_facts(checkpoints.get(name))}
+        name: {
+            **_config_facts(run, configs.get(name)),
+            **_checkpoint_facts(checkpoints.get(name)),
+            **_torn_facts(media.get(name)),
+        }
         for name, run in zip(files, runs)
     }
     plans = {name: list(kept.plans.values()) for name, kept in media.items()}
@@ -116,6 +120,11 @@ def _checkpoint_facts(folder: Path | None) -> dict[str, str]:
     if not files:
         raise ConfigError(f"{folder} holds no *.safetensors; expected a checkpoint folder")
     return {f"checkpoint {file.name} sha256": _sha256(file) for file in files}
+
+
+def _torn_facts(media: Media | None) -> dict[str, str]:
+    """Plans that a crash cut off, if there are any."""
+    return {"plans cut off by a crash": str(media.torn)} if media and media.torn else {}
 
 
 def _sha256(file: Path) -> str:

@@ -53,6 +53,13 @@ class Collator:
     seed: int
     openings: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # sample -> ids of a thought's text
     reasoning_weight: float = 1.0  # of a sample with a thought: lambda_cot of the paper
+    mode_weight: float | None = None  # of the token that chooses the mode, outside the mean; None: inside
+
+    @cached_property
+    def mode_place(self) -> int:
+        """Which token of an answer chooses the mode: the first in which fast and slow ones differ."""
+        pairs = zip(self.encoder.fast_ids, self.encoder.slow_ids)
+        return next(place for place, (fast, slow) in enumerate(pairs) if fast != slow)
 
     @cached_property
     def _columns(self) -> Columns:
@@ -120,7 +127,18 @@ class Collator:
         places = (starts[:, None] + torch.arange(longest)).clamp(max=ids.shape[1] - 1)
         unknown = torch.zeros_like(action)
         unknown[action] = ~known.flatten()
-        weights = token_weights(inside & ~unknown, action & ~unknown, sample_weight.float(), self.lambda_action)
+        mode = None
+        if self.mode_weight is not None:
+            mode = torch.zeros_like(action)
+            mode[:, self.mode_place] = True
+        weights = token_weights(
+            inside & ~unknown,
+            action & ~unknown,
+            sample_weight.float(),
+            self.lambda_action,
+            mode,
+            self.mode_weight or 0.0,
+        )
         return {"ids": ids, "places": places, "labels": labels, "action": action, "weights": weights}
 
     def _clips(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:

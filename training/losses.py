@@ -16,15 +16,29 @@ WAYPOINT_SCALE = (10.0, 3.0)  # m along, m across
 
 
 def token_weights(
-    answer: torch.Tensor, action: torch.Tensor, sample_weight: torch.Tensor, lambda_action: float
+    answer: torch.Tensor,
+    action: torch.Tensor,
+    sample_weight: torch.Tensor,
+    lambda_action: float,
+    mode: torch.Tensor | None = None,
+    mode_weight: float = 0.0,
 ) -> torch.Tensor:
     """Weights (B, T): ``w_i * (answer / |answer| + lambda_action * action / |action|)``.
+
+    Inside the mean the token that chooses between fast and slow gets ``w_i / |answer|``, so that training shifts the
+    odds of thinking by ``w |fast| / |slow|``: with the paper's w = 40 towards always. With ``mode`` it is taken out of
+    the mean and weighs ``mode_weight`` in every sample, and the odds stay those of the data.
 
     Args:
         answer: (B, T) bool, places of the answer, False where padded.
         action: (B, T) bool, the action tokens among them.
         sample_weight: (B,) w_i.
+        mode: (B, T) bool, the one token of each answer that chooses the mode; None: as the paper.
+        mode_weight: its weight, whatever w_i.
     """
+    if mode is not None:
+        rest = token_weights(answer & ~mode, action, sample_weight, lambda_action)
+        return rest + mode_weight * mode
     answer, action = answer.float(), action.float()
     language = answer / answer.sum(1, keepdim=True)
     actions = action / action.sum(1, keepdim=True).clamp(min=1.0)

@@ -1,7 +1,12 @@
-"""A NAVSIM evaluation as the devkit's v1 result table: ``python -m training.navsim_results RESULTS --out result.csv``.
+"""A NAVSIM evaluation as the devkit's result table: ``python -m training.navsim_results RESULTS --out result.csv``.
 
-Columns: row number, token, valid, the terms, score; the last row is the average. A plan that failed has ``valid``
-False and no numbers, and the average is over the others, as in the devkit; ``summary.json`` counts it as 0 instead.
+Columns: row number, token, valid, the terms, score; the last row is the average, named as the devkit names it. A plan
+that failed has ``valid`` False and no numbers, and the average is over the others, as in the devkit; ``summary.json``
+counts it as 0 instead.
+
+v2 compares a plan with the one made 0.5 s before. With ``--root`` and ``--index`` of the evaluation this is done here
+for every moment whose predecessor was planned for too, as the devkit's one-stage program does; without, the column is
+empty and its weight left out.
 """
 
 from __future__ import annotations
@@ -11,13 +16,20 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autovla_core.scoring.pdm_types import Version
-from training.datasets.navsim_judge import TERMS
-from training.datasets.sample import DatasetError
+import numpy as np
+from tqdm.auto import tqdm
 
+from autovla_core.errors import AutoVLAError
+from autovla_core.scoring.pdm_types import Version
+from training.datasets import registry
+from training.datasets.navsim_judge import TERMS, terms_of
+from training.datasets.sample import DatasetError, Reader
+
+AVERAGE = {Version.V1: "average", Version.V2: "average_all_frames"}  # the devkit's names of its last row
 COLUMNS = {version: list(terms) for version, terms in TERMS.items()}
 Scores = Mapping[str, float | None]
 
@@ -28,13 +40,14 @@ def table(rows: Sequence[tuple[str, Scores | None]]) -> str:
     Raises:
         DatasetError: no row has all terms of one of the scores.
     """
-    columns = _columns([scores for _, scores in rows if scores is not None])
+    version = _version([scores for _, scores in rows if scores is not None])
+    columns = COLUMNS[version]
     lines = [
         [token, scores is not None, *(_cell((scores or {}).get(name)) for name in columns)] for token, scores in rows
     ]
     lines.append(
         [
-            "average",
+            AVERAGE[version],
             all(line[1] for line in lines),
             *(_mean([line[2 + i] for line in lines]) for i in range(len(columns))),
         ]
@@ -46,10 +59,10 @@ def table(rows: Sequence[tuple[str, Scores | None]]) -> str:
     return text.getvalue()
 
 
-def _columns(scored: Sequence[Scores]) -> list[str]:
-    for columns in COLUMNS.values():
+def _version(scored: Sequence[Scores]) -> Version:
+    for version, columns in COLUMNS.items():
         if scored and all(name in scores for scores in scored for name in columns):
-            return columns
+            return version
     raise DatasetError(f"{len(scored)} scored plans, without all terms of {' or '.join(v.value for v in Version)}")
 
 
@@ -77,17 +90,72 @@ def read(folder: Path) -> list[tuple[str, Scores | None]]:
         raise DatasetError(f"{folder} holds no whole evaluation ({type(error).__name__}: {error})") from None
 
 
+def with_predecessors(rows: Sequence[tuple[str, Scores | None]], folder: Path, reader: Reader) -> list[tuple]:
+    """The rows of a v2 evaluation with extended comfort, where the plan of 0.5 s before is in ``folder`` too.
+
+    Raises:
+        DatasetError: the reader's split lacks a sample of the evaluation, or has no judge of v2.
+    """
+    if reader.judge is None or reader.judge.version is not Version.V2:
+        raise DatasetError(f"{folder} was not evaluated with score=epdms; extended comfort is a term of v2 alone")
+    plans = _plans(folder)
+    places = {token: place for place, token in enumerate(reader.tokens())}
+    lost = sorted(set(plans) - set(places))
+    if lost:
+        raise DatasetError(f"{len(lost)} samples of {folder} are not in this index, the first is {lost[0]}")
+    samples = {token: reader[places[token]] for token in plans}
+    known = {(sample.scene, sample.extra["record"]): token for token, sample in samples.items()}
+    found = []
+    for token, scores in tqdm(rows, desc="extended comfort", unit="plan"):
+        sample = samples.get(token)
+        # a clip has no gap, so that the record before is the one 0.5 s before
+        before = known.get((sample.scene, sample.extra["record"] - 1)) if sample and scores is not None else None
+        if before is not None:
+            judged = reader.judge(plans[token][None], sample, (plans[before], samples[before]))
+            scores = {**scores, **terms_of(judged)}
+        found.append((token, scores))
+    return found
+
+
+def _plans(folder: Path) -> dict[str, np.ndarray]:
+    """The plan (10, 3) of each sample that has one."""
+    rows = [json.loads(line) for line in (folder / "plans.jsonl").read_text().splitlines()]
+    return {row["id"]: np.array(row["poses"][0]) for row in rows if not row["error"]}
+
+
+def _reader(folder: Path, root: Path, index: Path) -> Reader:
+    """The split that was evaluated, as it was opened."""
+    try:
+        run = json.loads((folder / "run.json").read_text())
+        split, options = run["split"], run["options"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DatasetError(f"{folder} holds no whole evaluation ({type(error).__name__}: {error})") from None
+    return registry.open_split("navsim", root, index, split, True, options)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the --out of evaluate_open_loop")
     parser.add_argument("--out", type=Path, required=True, help="the CSV to write")
+    parser.add_argument("--root", type=Path, help="v2: the --root of the evaluation")
+    parser.add_argument("--index", type=Path, help="v2: the --index of the evaluation")
     options = parser.parse_args(arguments)
+    if (options.root is None) != (options.index is None):
+        parser.error("--root and --index go together")
+    try:
+        rows = read(options.results)
+        if options.root is not None:
+            rows = with_predecessors(rows, options.results, _reader(options.results, options.root, options.index))
+        text = table(rows)
+    except AutoVLAError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     partial = options.out.with_suffix(".partial")
-    partial.write_text(table(read(options.results)))
+    partial.write_text(text)
     partial.replace(options.out)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -38,6 +38,7 @@ from training import loop, losses
 from training.augment import AugmentConfig
 from training.collate import NEAR_M, Batch, Collator
 from training.datasets.mixture import Mixture, Part, SourceConfig, open_source
+from training.datasets.reasons import ThinkingRoutes
 from training.datasets.routes import AHEAD, RouteDataset, find_routes, sample_weights, split
 from training.datasets.sampled import Columns
 from training.loop import LoopConfig, Progress
@@ -56,6 +57,7 @@ class DataConfig:
     routes: tuple[Path, ...] = ()  # folders of route logs
     cache: Path = Path("data/cache")  # decoded images and tokens
     sources: tuple[SourceConfig, ...] = ()  # other data sets, prepared by training.prepare
+    thoughts: bool = False  # teach slow answers where a log has reasons (docs/reasons.md)
     routes_weight: float = 1.0  # share of the draws that route logs get beside ``sources``
     held_out: float = 0.08  # share of routes, by name
     held_out_samples: int = 384
@@ -81,6 +83,7 @@ class LossConfig:
     outlook: float = 0.5  # another: which rule binds, what is how near (losses.outlook_loss)
     evidence: float = 0.0  # a third, on the image tokens: is there a light, a sign, a leader (losses.evidence_loss)
     reasoning: float = 1.0  # of a sample with a thought; lambda_cot of the paper, which takes 40
+    mode: float | None = None  # of the token that chooses fast or slow, outside the mean; None: inside, as the paper
     soft_sigma: float = 0.0  # m; 0 trains on the one right token
 
 
@@ -212,7 +215,8 @@ def load_data(settings: SftConfig, codebook: Codebook, i_know: bool = False) -> 
     if data.routes or not data.sources:
         training, held_out = split(find_routes(data.routes), data.held_out)
         opened = (training, held_out or training[:1])
-        logs = [RouteDataset(side, cameras, codebook, data.cache, settings.threads) for side in opened]
+        kind = ThinkingRoutes if data.thoughts else RouteDataset
+        logs = [kind(side, cameras, codebook, data.cache, settings.threads) for side in opened]
         if not data.sources:
             own = [sample_weights(part.samples, data.frequency) for part in logs]
             return Data(*logs, *own, len(training))
@@ -260,6 +264,7 @@ def train(
         settings.seed,
         thought_ids(data.training, encoder),
         settings.loss.reasoning,
+        settings.loss.mode,
     )
     best: dict[str, float] = _best_so_far(settings.out)
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from autovla_core import frames, geometry
+from autovla_core.carla_bridge.room import room_of, way_of
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import Actor, LightState, Scene, StopLine
+from autovla_core.expert.scene import RoadScene, Room
 from autovla_core.route.plan import RoutePlan
 from autovla_core.route.progress import project
 
 RANGE_M = 80.0
+FAR_M = 170.0  # of vehicles that may come towards an overtaking ego
+STAGED = "scenario"  # how the role name of an actor begins that a scenario put there (scenario_runner's and ours)
+MOVING = 1.0  # m/s
+OFF_WAY_M = 0.7  # beside the way that was read from the map
+FLAT_M = 0.1  # half height: what is flatter is driven over
 LINES_AHEAD_M = 80.0
 _LINE_BESIDE_M = 1.8  # a stop line this far beside the route is another lane's
 _SAME_WAY_RAD = math.radians(60.0)
@@ -30,6 +38,8 @@ class PrivilegedView:
     def __init__(self, world: carla.World, ego: carla.Vehicle, plan: RoutePlan) -> None:
         self._world, self._ego, self._plan = world, ego, plan
         self._shapes: dict[int, _Shape | None] = {}
+        self._ways: dict[int, np.ndarray] = {}  # (M, 2) by actor id
+        self._room: Room | None = None  # read from the map when a scenario needs it
         box = ego.bounding_box
         self._ego_shape = _Shape("vehicle", ego.type_id, box.extent.x * 2, box.extent.y * 2, box.location.x)
         actors = world.get_actors()
@@ -45,7 +55,7 @@ class PrivilegedView:
         forward = ego.get_transform().get_forward_vector()
         pull = ego.get_acceleration()
         limit = self._ego.get_speed_limit()
-        return Scene(
+        scene = Scene(
             time_s=snapshot.timestamp.elapsed_seconds,
             pose=pose,
             speed=velocity.x * forward.x + velocity.y * forward.y + velocity.z * forward.z,
@@ -56,6 +66,29 @@ class PrivilegedView:
             actors=tuple(self._others(snapshot, pose)),
             stop_lines=tuple(self._ahead(s)),
         )
+        return self._staged(scene, snapshot)
+
+    def _staged(self, scene: Scene, snapshot: carla.WorldSnapshot) -> Scene:
+        """The scene with what the expert needs in a scenario, if there is one; else as it is."""
+        shapes = [(actor.id, self._shapes[actor.id]) for actor in snapshot]
+        staged = frozenset(id for id, shape in shapes if shape is not None and shape.role.startswith(STAGED))
+        if not staged:
+            return scene
+        if self._room is None:
+            self._room = room_of(self._world.get_map(), self._plan)
+        near = {actor.id for actor in scene.actors}
+        far = [a for a in self._others(snapshot, scene.pose, FAR_M) if a.id not in near and a.kind == "vehicle"]
+        emergency = frozenset(id for id in staged if self._shapes[id].emergency)
+        ways = {a.id: self._way(a) for a in scene.actors if a.id in staged and a.kind == "vehicle" and a.speed > MOVING}
+        plain = {field.name: getattr(scene, field.name) for field in fields(Scene)}
+        return RoadScene(**plain, room=self._room, staged=staged, emergency=emergency, far=tuple(far), ways=ways)
+
+    def _way(self, actor: Actor) -> np.ndarray:
+        """The lane of an actor onwards, as far as it goes straightest; found anew when it has left it."""
+        known = self._ways.get(actor.id)
+        if known is None or not _is_on(known, actor):
+            self._ways[actor.id] = known = way_of(self._world.get_map(), actor.pose)
+        return known
 
     def _learn(self, snapshot: carla.WorldSnapshot) -> None:
         unknown = [a.id for a in snapshot if a.id not in self._shapes]
@@ -63,7 +96,7 @@ class PrivilegedView:
             found = {a.id: a for a in self._world.get_actors(unknown)}
             self._shapes |= {id: _shape(found.get(id)) for id in unknown}
 
-    def _others(self, snapshot: carla.WorldSnapshot, pose: np.ndarray) -> list[Actor]:
+    def _others(self, snapshot: carla.WorldSnapshot, pose: np.ndarray, range_m: float = RANGE_M) -> list[Actor]:
         out = []
         for actor in snapshot:
             shape = self._shapes[actor.id]
@@ -71,7 +104,7 @@ class PrivilegedView:
                 continue
             transform = actor.get_transform()
             at = transform.location
-            if abs(at.x - pose[0]) > RANGE_M or abs(at.y + pose[1]) > RANGE_M:
+            if abs(at.x - pose[0]) > range_m or abs(at.y + pose[1]) > range_m:
                 continue
             velocity, forward = actor.get_velocity(), transform.get_forward_vector()
             speed = velocity.x * forward.x + velocity.y * forward.y
@@ -89,24 +122,38 @@ class PrivilegedView:
         return out
 
 
+@dataclass(frozen=True)
 class _Shape:
     """What of an actor never changes."""
 
-    __slots__ = ("ahead", "kind", "length", "type_id", "width")
-
-    def __init__(self, kind: str, type_id: str, length: float, width: float, ahead: float) -> None:
-        self.kind, self.type_id, self.length, self.width, self.ahead = kind, type_id, length, width, ahead
+    kind: str
+    type_id: str
+    length: float  # m
+    width: float
+    ahead: float  # of the box centre before the actor's origin
+    role: str = ""
+    emergency: bool = False
 
 
 def _shape(actor: carla.Actor | None) -> _Shape | None:
-    """The box of a road user; None for sensors, lights, signs and what vanished."""
+    """The box of a road user; None for sensors, lights, signs, flat dirt and what vanished."""
     if actor is None or not actor.type_id.startswith(("vehicle.", "walker.", "static.prop.")):
         return None
     box = actor.bounding_box
+    if actor.type_id.startswith("static.") and box.extent.z < FLAT_M:
+        return None
     kind = {"v": "vehicle", "w": "walker", "s": "static"}[actor.type_id[0]]
     if actor.attributes.get("base_type") == "bicycle" or actor.type_id.endswith(_BICYCLES):
         kind = "bicycle"
-    return _Shape(kind, actor.type_id, box.extent.x * 2, box.extent.y * 2, box.location.x)
+    role, special = actor.attributes.get("role_name", ""), actor.attributes.get("special_type", "")
+    size = box.extent.x * 2, box.extent.y * 2
+    return _Shape(kind, actor.type_id, *size, box.location.x, role, special == "emergency")
+
+
+def _is_on(way: np.ndarray, actor: Actor) -> bool:
+    away = np.hypot(*(way - actor.pose[:2]).T)
+    nearest = int(np.argmin(away))
+    return bool(away[nearest] < OFF_WAY_M + 0.5) and nearest < len(way) - 30
 
 
 def _pose(transform: carla.Transform, ahead: float) -> np.ndarray:

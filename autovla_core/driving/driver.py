@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from autovla_core.contracts import PLAN_STEPS, STEP_S, Control, Observation, Plan, Planner
 from autovla_core.control.tracker import Tracker
+from autovla_core.driving.latency import Latency
 from autovla_core.driving.schedule import ReplanSchedule
 from autovla_core.driving.thinking import ThinkingTally
 from autovla_core.errors import ActionDecodeError
@@ -19,11 +23,28 @@ Subscriber = Callable[[Observation | None, Plan | None, Control], None]
 FASTEST_M_PER_STEP = 60.0 * STEP_S  # a plan faster than 60 m/s is malformed
 
 
-class Driver:
-    """Holds the newest plan and the tracker that executes it.
+@dataclass(frozen=True)
+class Attempt:
+    """One plan that was asked for; it counts from ``ready_at_s`` on."""
 
-    Subscribers are called at every tick with the observation of the newest plan (None before the first),
-    the plan (None when it failed) and the control. ``thinking`` counts how the plans of the episode were thought.
+    number: int  # in this episode, from 0
+    asked_at_s: float
+    ready_at_s: float
+    observation: Observation | None  # None: there was nothing to see
+    plan: Plan | None  # None: it failed
+    failure: str = ""
+
+
+class Driver:
+    """Holds the plan that counts and the tracker that executes it.
+
+    A plan counts once its latency has passed in simulated time; until then the one before it is tracked, and no
+    further one is begun. Subscribers are called at every tick with the plan that counts (None before the first and
+    when it failed), its observation and the control.
+
+    Attributes:
+        thinking: counts how the plans of the episode were thought.
+        attempt: the newest plan that was asked for; it may be under way.
     """
 
     def __init__(
@@ -32,10 +53,14 @@ class Driver:
         tracker: Tracker | None = None,
         replan_s: float = 0.5,
         subscribers: Sequence[Subscriber] = (),
+        latency: Latency | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.planner = planner
         self.tracker = tracker or Tracker()
         self.subscribers = list(subscribers)
+        self.latency = latency or Latency()
+        self._clock = clock
         self._schedule = ReplanSchedule(replan_s)
         self.thinking = ThinkingTally()
         self.reset()
@@ -48,6 +73,9 @@ class Driver:
         self.thinking.reset()
         self.observation: Observation | None = None
         self.plan: Plan | None = None
+        self.attempt: Attempt | None = None
+        self._under_way: Attempt | None = None
+        self._latencies: list[float] = []  # s
         self.plans = 0
         self.failures = 0
         self.last_failure = ""
@@ -63,25 +91,62 @@ class Driver:
             speed: m/s along the heading, signed.
             yaw_rate: rad/s, counter-clockwise.
         """
-        if self._schedule.due(time_s):
-            self._replan(observe, time_s)
+        self._take_over(time_s)
+        if self._under_way is None and self._schedule.due(time_s):
+            self.attempt = self._under_way = self._ask(observe, time_s)
+            self._take_over(time_s)
         control = self.tracker.step(self.plan, time_s, speed, yaw_rate)
         for subscriber in self.subscribers:
             subscriber(self.observation, self.plan, control)
         return control
 
-    def _replan(self, observe: Callable[[], Observation] | Observation, time_s: float) -> None:
+    def summary(self) -> dict[str, float]:
+        """Plans, failures and latencies of the episode, and what ``thinking`` says."""
+        latencies = self._latencies or [0.0]
+        return {
+            "plans": float(self.plans),
+            "failures": float(self.failures),
+            "latency_s_mean": round(float(np.mean(latencies)), 6),
+            "latency_s_most": round(max(latencies), 6),
+            **self.thinking.summary(),
+        }
+
+    def _take_over(self, time_s: float) -> None:
+        """Let the plan under way count if its time has come."""
+        ready = self._under_way
+        if ready is None or time_s < ready.ready_at_s - ReplanSchedule.EARLY_S:
+            return
+        self._under_way = None
+        self.plan = ready.plan
+        self.observation = ready.observation or self.observation
+
+    def _ask(self, observe: Callable[[], Observation] | Observation, time_s: float) -> Attempt:
+        number, began = self.plans + self.failures, self._clock()
+        observation: Observation | None = None
         try:
-            self.observation = observe() if callable(observe) else observe
-            self.plan = checked(self.planner.plan(self.observation))
-            self.plans += 1
-            self.thinking.add(self.plan)
+            observation = observe() if callable(observe) else observe
+            began = self._clock()
+            plan = checked(self.planner.plan(observation))
         except Exception as error:  # the one edge that must keep the car safe, whatever the planner does
-            self.plan = None
-            self.failures += 1
-            self.last_failure = f"{type(error).__name__}: {error}"
-            logger.warning("no plan at %.2f s, braking (failure %d): %s", time_s, self.failures, self.last_failure)
-            logger.debug("planner failure", exc_info=True)
+            return self._failed(number, time_s, self._clock() - began, observation, error)
+        latency_s = self.latency.seconds(time_s, self._clock() - began, plan.thinking_tokens)
+        self.plans += 1
+        self.thinking.add(plan)
+        self._latencies.append(latency_s)
+        if latency_s > 0.0:
+            plan = dataclasses.replace(plan, ready_at_s=time_s + latency_s)
+        return Attempt(number, time_s, time_s + latency_s, observation, plan)
+
+    def _failed(
+        self, number: int, time_s: float, wall_s: float, observation: Observation | None, error: Exception
+    ) -> Attempt:
+        """A failure is known no sooner than a plan without a thought would have been."""
+        self.failures += 1
+        self.last_failure = f"{type(error).__name__}: {error}"
+        logger.warning("no plan at %.2f s, braking (failure %d): %s", time_s, self.failures, self.last_failure)
+        logger.debug("planner failure", exc_info=error)
+        ready_at_s = time_s + self.latency.seconds(time_s, wall_s, 0)
+        return Attempt(number, time_s, ready_at_s, observation, None, self.last_failure)
 
 
 def checked(plan: Plan) -> Plan:

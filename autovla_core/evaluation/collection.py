@@ -15,10 +15,12 @@ from autovla_core.evaluation.agent_file import load_agent_class
 from autovla_core.evaluation.episode import EpisodeConfig, run_episode
 from autovla_core.evaluation.evaluator import Simulator, simulator
 from autovla_core.evaluation.lapses import LapsingPilot
+from autovla_core.evaluation.reason_recording import ReasonRecorder
 from autovla_core.evaluation.recording import ExpertPilot, Kicks, Recorder
 from autovla_core.evaluation.route_file import Route, read_routes
 from autovla_core.evaluation.route_generator import Pair, RouteStyle, lane_pair, random_route
 from autovla_core.evaluation.teaching import TaughtPilot
+from autovla_core.evaluation.truth_recording import TruthRecorder
 from autovla_core.evaluation.weathers import random_weather
 from autovla_core.logs import schema
 from autovla_core.sensing import rig as rigs
@@ -41,6 +43,7 @@ class Collection:
     style: RouteStyle = RouteStyle()
     port: int = 0  # of a running server; 0 = minicarla of our own
     server_threads: int = 1
+    truth: bool = False  # log what scores plans and what thoughts are written from (docs/logs.md)
     student: str = ""  # agent file that drives while the expert plans; "" = the expert drives itself
     student_config: str = ""
 
@@ -87,9 +90,11 @@ def collect(
     config = EpisodeConfig(traffic=int(rng.integers(collection.traffic[0], collection.traffic[1] + 1)))
     kicks = Kicks(rng) if collection.kicks else None
     pilot = _pilot(collection, there, number)
-    recorder = Recorder(collection.root, name, rigs.rig(collection.rig))
+    cameras = rigs.rig(collection.rig)
+    recorder = Recorder(collection.root, name, cameras)
+    truth = [TruthRecorder(recorder), ReasonRecorder(recorder, cameras)] if collection.truth else []
     seed = int(rng.integers(2**31))
-    record = run_episode(there.session, route, pilot, "", seed, 0, config, [pilot, recorder], kicks)
+    record = run_episode(there.session, route, pilot, "", seed, 0, config, [pilot, recorder, *truth], kicks)
     size = sum(f.stat().st_size for f in recorder.folder.rglob("*") if f.is_file())
     return Collected(name, record.duration_game, time.monotonic() - began, size, recorder.reason)
 

@@ -221,6 +221,7 @@ class OutsideRouteLanes:
         self._total_m = self._wrong_m = 0.0
         self._last: LaneFact | None = None
         self._wrong_lane = False
+        self.oncoming_allowed = False  # while a scenario leaves no other way
         self.failure = ""
 
     def update(self, moment: Moment) -> None:
@@ -231,7 +232,7 @@ class OutsideRouteLanes:
         advanced = float(self._track.s[index] - self._track.s[self._index])
         self._index = index
         self._total_m += advanced
-        if outside or self._wrong_lane:
+        if outside or (self._wrong_lane and not self.oncoming_allowed):
             self._wrong_m += advanced
 
     @property
@@ -344,11 +345,12 @@ class ActorBlocked:
     def __init__(self, config: CriteriaConfig) -> None:
         self._limit_s = config.blocked_s
         self._moved_s: float | None = None
+        self.paused = False  # while a scenario with a time limit of its own runs
         self.failure = ""
         self.infractions: list[Infraction] = []
 
     def update(self, moment: Moment) -> None:
-        if self._moved_s is None or moment.speed >= STOPPED_SPEED:
+        if self._moved_s is None or self.paused or moment.speed >= STOPPED_SPEED:
             self._moved_s = moment.time_s
         if moment.time_s - self._moved_s > self._limit_s and not self.failure:
             self.failure = "Failed - Agent got blocked"

@@ -17,16 +17,20 @@ from autovla_core.carla_bridge.sensor_suite import CollisionEvent, SensorSuite
 from autovla_core.carla_bridge.session import Session
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import Control
-from autovla_core.errors import RouteError, SimulatorError
+from autovla_core.errors import RouteError, SetupError, SimulatorError
 from autovla_core.evaluation import map_facts
 from autovla_core.evaluation.agent_file import LeaderboardAgent, global_plan
 from autovla_core.evaluation.criteria import Contact, CriteriaConfig, Moment
+from autovla_core.evaluation.insight import driver_of
 from autovla_core.evaluation.judge import Judge
-from autovla_core.evaluation.results import Record
+from autovla_core.evaluation.results import CRASHED, Record
 from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.route_track import RouteTrack
+from autovla_core.evaluation.scenarios.player import ScenarioPlayer
 from autovla_core.evaluation.traffic import spawn_traffic
+from autovla_core.evaluation.watchdog import AgentSilent, limit
 from autovla_core.scoring.closed_loop import score
+from autovla_core.sensing.faults import NO_FAULTS, FaultySensors, SensorFaults
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +48,8 @@ class EpisodeConfig:
     rule: str = "product"  # of scoring.closed_loop
     criteria: CriteriaConfig = field(default_factory=CriteriaConfig)
     traffic_manager_port: int = 0  # of a server that does not drive traffic by itself; 0 = minicarla
+    agent_timeout_s: float = 600.0  # of the wall clock, for setup and for each answer; Bench2Drive's; 0: none
+    faults: SensorFaults = NO_FAULTS  # of the agent's sensors; recorders and pictures see what is there
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ class Scenery:
     agent: LeaderboardAgent
     judge: Judge
     seed: int
+    start: Start = Start()
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,14 @@ class EpisodeStopped(Exception):
     """A person closed the window; the route counts as driven so far."""
 
 
+class EpisodeLost(SimulatorError):
+    """The simulator failed; ``record`` is the official one, with what was driven until then."""
+
+    def __init__(self, message: str, record: Record) -> None:
+        super().__init__(message)
+        self.record = record
+
+
 class Watcher:
     """A subscriber that does nothing; inherit to do little."""
 
@@ -150,24 +165,29 @@ def run_episode(
     An agent that raises ends its route, not the run: the record says so.
 
     Raises:
-        SimulatorError: the simulator failed or vanished.
+        EpisodeLost: the simulator failed, vanished, or cannot mount the sensors that the agent asks for.
         RouteError: the route does not lie on the map.
     """
     started = time.monotonic()
+    if route.scenarios:
+        subscribers = [ScenarioPlayer(), *subscribers]
     record: Record | None = None
     begun: list[Subscriber] = []
     scenery: Scenery | None = None
     try:
         scenery = _prepare(session, route, agent, seed, config, disturbance)
-        outcome = _set_up(scenery, agent_config)
+        outcome = _set_up(scenery, agent_config, config)
         if not outcome:
             suite = _mount(scenery, subscribers, config)
             for subscriber in subscribers:
                 begun.append(subscriber)
                 subscriber.begin(scenery)
-            outcome = _drive(scenery, suite, subscribers, disturbance)
+            outcome = _drive(scenery, suite, config, subscribers, disturbance)
         record = _record(scenery, outcome, repetition, config, time.monotonic() - started)
         return record
+    except (SimulatorError, SetupError, RuntimeError) as error:  # carla's client knows no other error than RuntimeError
+        lost = _lost(route, seed, repetition, scenery, config, time.monotonic() - started, error)
+        raise EpisodeLost(str(error), lost) from error
     finally:
         for subscriber in begun:
             subscriber.end(record)
@@ -193,10 +213,7 @@ def _prepare(
     config: EpisodeConfig,
     disturbance: Disturbance | None,
 ) -> Scenery:
-    if route.scenarios:
-        names = ", ".join(s.name for s in route.scenarios)
-        logger.warning("route %s asks for scenarios that are not played: %s", route.id, names)
-    session.restart(route.town)
+    _restart(session, route)
     world = session.world
     world.set_weather(carla.WeatherParameters(**{k: float(v) for k, v in route.weather.items()}))
     dense = plan_route(session.map, [carla.Location(*point) for point in route.carla_points])
@@ -219,17 +236,31 @@ def _prepare(
         ego.bounding_box.extent.x,
         config.criteria,
     )
-    return Scenery(session, route, dense, track, ego, traffic, lights, agent, judge, seed)
+    return Scenery(session, route, dense, track, ego, traffic, lights, agent, judge, seed, start)
 
 
-def _set_up(scenery: Scenery, agent_config: str) -> _Outcome | None:
+def _restart(session: Session, route: Route) -> None:
+    """Load the town afresh; one that the simulator lacks is the route's fault."""
+    try:
+        session.restart(route.town)
+    except SimulatorError:
+        towns = sorted({name.split("/")[-1] for name in session.client.get_available_maps()})
+        if route.town in towns:
+            raise
+        raise RouteError(
+            f"route {route.id}: the simulator has no town {route.town!r}; it has {', '.join(towns)}"
+        ) from None
+
+
+def _set_up(scenery: Scenery, agent_config: str, config: EpisodeConfig) -> _Outcome | None:
     """Ready the agent; an outcome when it cannot be."""
     try:
         scenery.agent.set_global_plan(*global_plan(scenery.session.map, scenery.dense))
-        scenery.agent.setup(agent_config)
+        with limit(config.agent_timeout_s):
+            scenery.agent.setup(agent_config)
     except SimulatorError:
         raise
-    except Exception as error:  # the edge: what an agent raises must not end the run
+    except (Exception, AgentSilent) as error:  # the edge: what an agent raises must not end the run
         logger.exception("agent could not be set up for route %s", scenery.route.id)
         return _Outcome(SETUP_FAILED, detail=f"{type(error).__name__}: {error}")
     return None
@@ -243,10 +274,14 @@ def _mount(scenery: Scenery, subscribers: Sequence[Subscriber], config: EpisodeC
 
 
 def _drive(
-    scenery: Scenery, suite: SensorSuite, subscribers: Sequence[Subscriber], disturbance: Disturbance | None
+    scenery: Scenery,
+    suite: SensorSuite,
+    config: EpisodeConfig,
+    subscribers: Sequence[Subscriber],
+    disturbance: Disturbance | None,
 ) -> _Outcome:
     own_ids = {str(spec["id"]) for spec in scenery.agent.sensors()}
-    number = 0
+    sensors, number = FaultySensors(config.faults, scenery.seed), 0
     while True:
         input_data = suite.collect(scenery.session.tick())
         time_s = (number + 1) * scenery.session.tick_s
@@ -255,10 +290,12 @@ def _drive(
         if scenery.judge.over:
             return _Outcome(scenery.judge.status, number)
         try:
-            command = scenery.agent.run_step({k: v for k, v in input_data.items() if k in own_ids}, time_s)
+            own = {k: v for k, v in input_data.items() if k in own_ids}
+            with limit(config.agent_timeout_s):
+                command = scenery.agent.run_step(sensors(number, time_s, own), time_s)
         except SimulatorError:
             raise
-        except Exception as error:  # the edge: an agent's failure ends its route, not the run
+        except (Exception, AgentSilent) as error:  # the edge: an agent's failure ends its route, not the run
             logger.exception("agent crashed on route %s after %.2f s", scenery.route.id, time_s)
             return _Outcome(AGENT_CRASHED, number, f"{type(error).__name__}: {error}")
         command.manual_gear_shift = False
@@ -298,7 +335,7 @@ def _is_red(light: carla.TrafficLight) -> bool:
 
 
 def _record(scenery: Scenery, outcome: _Outcome, repetition: int, config: EpisodeConfig, wall_s: float) -> Record:
-    judge = scenery.judge
+    judge, driver = scenery.judge, driver_of(scenery.agent)
     infractions = tuple(judge.infractions)
     return Record(
         route=scenery.route.id,
@@ -312,7 +349,26 @@ def _record(scenery: Scenery, outcome: _Outcome, repetition: int, config: Episod
         duration_game=outcome.ticks * scenery.session.tick_s,
         duration_system=wall_s,
         detail=outcome.detail,
+        planner=driver.summary() if driver else {},
     )
+
+
+def _lost(
+    route: Route,
+    seed: int,
+    repetition: int,
+    scenery: Scenery | None,
+    config: EpisodeConfig,
+    wall_s: float,
+    error: Exception,
+) -> Record:
+    """The record of a drive that the simulator spoilt, perhaps before it began."""
+    if scenery is None:
+        nothing = score(0.0, (), config.rule)
+        town, detail = route.town, str(error)
+        return Record(route.id, repetition, seed, town, CRASHED, nothing, (), 0.0, 0.0, wall_s, detail)
+    ticks = round(scenery.judge.time_s / scenery.session.tick_s)
+    return _record(scenery, _Outcome(CRASHED, ticks, str(error)), repetition, config, wall_s)
 
 
 def _leave(session: Session, agent: LeaderboardAgent) -> None:

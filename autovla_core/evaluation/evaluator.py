@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
+import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from autovla_core.carla_bridge.session import Session, connect
-from autovla_core.errors import SimulatorError
+from autovla_core.errors import RouteError, SimulatorError
 from autovla_core.evaluation.agent_file import load_agent_class
-from autovla_core.evaluation.episode import Disturbance, EpisodeConfig, Subscriber, run_episode
-from autovla_core.evaluation.results import Record, ResultsFile, route_id
+from autovla_core.evaluation.episode import Disturbance, EpisodeConfig, EpisodeLost, Subscriber, run_episode
+from autovla_core.evaluation.flight_recorder import recorders
+from autovla_core.evaluation.provenance import Provenance
+from autovla_core.evaluation.results import CRASHED, Record, ResultsFile, route_id
 from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.server_process import MinicarlaServer
+from autovla_core.evaluation.weathers import preset
 from autovla_core.evaluation.workers import run_jobs
+from autovla_core.scoring.closed_loop import score
+from autovla_core.sensing.faults import NO_FAULTS
+
+logger = logging.getLogger(__name__)
+
+MOST_LOST = 3  # drives in a row that the simulator spoils; then something is wrong with the machine
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,9 @@ class Run:
     host: str = "127.0.0.1"
     port: int = 0  # of a running server; 0 = start minicarla, one for each worker
     server_threads: int = 2
+    weather: str = ""  # a preset in place of the routes' own
+    logs: Path | None = None  # folder of flight logs, one a drive
+    log_rig: str = ""  # cameras of the logs; "": the agent's own
 
 
 def jobs_of(routes: Sequence[Route], seeds: Sequence[int]) -> list[Job]:
@@ -59,16 +74,27 @@ def fingerprint(run: Run, route_file: Path, seeds: Sequence[int]) -> dict[str, o
         "seeds": list(seeds),
         "traffic": run.episode.traffic,
         "rule": run.episode.rule,
+        **conditions(run),
+    }
+
+
+def conditions(run: Run) -> dict[str, object]:
+    """What makes a drive harder than its route file; empty when nothing does."""
+    faults = run.episode.faults
+    changed = {f.name: getattr(faults, f.name) for f in dataclasses.fields(faults)} if faults != NO_FAULTS else {}
+    return {
+        **({"weather": run.weather} if run.weather else {}),
+        **({"faults": {name: value for name, value in changed.items() if value}} if changed else {}),
     }
 
 
 def evaluate(
     run: Run, jobs: Sequence[Job], results: ResultsFile, workers: int, on_record: Callable[[Record], None]
 ) -> None:
-    """Drive what the results do not hold yet.
+    """Drive what the results do not hold yet. A simulator that fails costs one drive, unless it always does.
 
     Raises:
-        SimulatorError: a simulator failed; what was driven until then is in the results.
+        SimulatorError: no drive comes through; what was driven until then is in the results.
     """
 
     def take(record: Record) -> None:
@@ -80,11 +106,47 @@ def evaluate(
 
 
 def drive_jobs(run: Run, jobs: Iterable[Job], answer: Callable[[Record], None]) -> None:
-    """One worker: one simulator, one job after the other."""
+    """One worker: one job after the other, on one simulator as long as it lasts.
+
+    Raises:
+        SimulatorError: ``MOST_LOST`` drives in a row were lost.
+    """
     agent_class = load_agent_class(run.agent)
-    with simulator(run.host, run.port, run.server_threads) as there:
-        for job in jobs:
-            answer(drive(run, agent_class, there, job))
+    waiting, lost = iter(jobs), 0
+    for job in waiting:
+        with simulator(run.host, run.port, run.server_threads) as there:
+            for current in itertools.chain([job], waiting):
+                record, spoilt = _attempt(run, agent_class, there, current)
+                answer(record)
+                lost = lost + 1 if spoilt else 0
+                if lost == MOST_LOST:
+                    raise SimulatorError(f"{lost} drives in a row were lost, the last one: {record.detail}")
+                if spoilt:
+                    logger.warning("%s: %s; going on with a new simulator", record.route_id, record.detail)
+                    break
+
+
+def _attempt(run: Run, agent_class: type, there: Simulator, job: Job) -> tuple[Record, bool]:
+    """The record of one drive, and whether the simulator spoilt it."""
+    try:
+        return drive(run, agent_class, there, job, _recorders(run, job)), False
+    except RouteError as error:
+        return _undriven(run, job, str(error)), False
+    except EpisodeLost as error:
+        return dataclasses.replace(error.record, detail=there.death() or error.record.detail), True
+
+
+def _recorders(run: Run, job: Job) -> list[Subscriber]:
+    """Those of one drive; none without a folder for logs."""
+    if run.logs is None:
+        return []
+    return recorders(run.logs, job.route_id, Provenance(run.agent, run.agent_config, run.episode), run.log_rig)
+
+
+def _undriven(run: Run, job: Job, detail: str) -> Record:
+    """The official record of a route that cannot be driven."""
+    nothing, route = score(0.0, (), run.episode.rule), job.route
+    return Record(route.id, job.repetition, job.seed, route.town, CRASHED, nothing, (), 0.0, 0.0, 0.0, detail)
 
 
 @dataclass(frozen=True)
@@ -94,6 +156,7 @@ class Simulator:
     session: Session
     host: str
     port: int
+    death: Callable[[], str] = lambda: ""  # why our own server is gone
 
 
 def drive(
@@ -108,7 +171,7 @@ def drive(
     agent = agent_class(there.host, there.port, False)
     return run_episode(
         there.session,
-        job.route,
+        in_weather(job.route, run.weather),
         agent,
         run.agent_config,
         job.seed,
@@ -117,6 +180,11 @@ def drive(
         subscribers,
         disturbance,
     )
+
+
+def in_weather(route: Route, weather: str) -> Route:
+    """The route in a preset, or as it is."""
+    return dataclasses.replace(route, weathers=((0.0, preset(weather)),)) if weather else route
 
 
 @contextlib.contextmanager
@@ -134,7 +202,7 @@ def simulator(host: str = "127.0.0.1", port: int = 0, threads: int = 2, own_port
             host, port = server.host, server.port
         try:
             with Session(connect(host, port)) as session:
-                yield Simulator(session, host, port)
+                yield Simulator(session, host, port, server.death if server else lambda: "")
         except (SimulatorError, RuntimeError) as error:
             gone = server.death() if server else ""
             if gone:

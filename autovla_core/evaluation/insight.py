@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from autovla_core import geometry
@@ -9,6 +11,8 @@ from autovla_core.contracts import Outlook, Plan
 from autovla_core.driving.driver import Driver
 from autovla_core.evaluation.agent_file import LeaderboardAgent
 from autovla_core.expert.expert import ExpertDecision
+
+KEPT_TICKS = 400  # 20 s: longer than any plan takes
 
 
 def driver_of(agent: LeaderboardAgent) -> Driver | None:
@@ -37,12 +41,15 @@ class PlanTrace:
 
     def __init__(self) -> None:
         self._plan: Plan | None = None
+        self._driven: deque[tuple[float, np.ndarray]] = deque(maxlen=KEPT_TICKS)
         self.world: np.ndarray | None = None  # (11, 3) poses, the first where the ego was
 
-    def update(self, plan: Plan | None, pose: np.ndarray) -> None:
-        """Take the plan of this tick and the ego's pose (3,) at it."""
+    def update(self, plan: Plan | None, pose: np.ndarray, time_s: float) -> None:
+        """Take the plan of this tick and the ego's pose (3,) at it; the plan may have been observed earlier."""
+        self._driven.append((time_s, pose))
         if plan is None:
             self.world = None
         elif plan is not self._plan:
-            self.world = geometry.compose(pose, np.vstack([np.zeros(3), plan.poses]))
+            there = min(self._driven, key=lambda entry: abs(entry[0] - plan.observed_at_s))[1]
+            self.world = geometry.compose(there, np.vstack([np.zeros(3), plan.poses]))
         self._plan = plan

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,17 +45,28 @@ class Judge:
         self.track = track
         self.completion = RouteCompletion(track)
         self._red_lights = RunningRedLight(lights, lanes, half_length)
+        self._lanes, self._blocked = OutsideRouteLanes(track, lanes), ActorBlocked(config)
         self._criteria: tuple[Criterion, ...] = (
             self.completion,
-            OutsideRouteLanes(track, lanes),
+            self._lanes,
             Collision(),
             self._red_lights,
             RunningStop(signs, lanes),
             InRoute(track, config),
-            ActorBlocked(config),
+            self._blocked,
             RouteTimeout(track),
             TickLimit(config),
         )
+        self.time_s = 0.0  # of the newest tick
+        self._times: dict[tuple[int, str], list[float]] = {}  # by criterion and kind, in order of appearance
+
+    def add(self, criterion: Criterion) -> None:
+        """Judge by one more, as a scenario asks for."""
+        self._criteria = (*self._criteria, criterion)
+
+    def excuse(self, oncoming: bool, standing: bool) -> None:
+        """Whether the ego may use the oncoming lane, or stand for long, from now on: a scenario may need it."""
+        self._lanes.oncoming_allowed, self._blocked.paused = oncoming, standing
 
     def lights_near(self, position: np.ndarray) -> list[int]:
         """Ids of the lights whose colour matters at ``position`` (3,)."""
@@ -61,8 +74,12 @@ class Judge:
 
     def update(self, moment: Moment) -> None:
         """Show one tick to every criterion."""
-        for criterion in self._criteria:
+        self.time_s = moment.time_s
+        for number, criterion in enumerate(self._criteria):
             criterion.update(moment)
+            for kind, count in Counter(i.kind for i in criterion.infractions).items():
+                times = self._times.setdefault((number, kind), [])
+                times += [moment.time_s] * (count - len(times))
 
     @property
     def over(self) -> bool:
@@ -71,8 +88,14 @@ class Judge:
 
     @property
     def infractions(self) -> list[Infraction]:
-        """Everything held against the driver so far."""
-        return [infraction for criterion in self._criteria for infraction in criterion.infractions]
+        """Everything held against the driver so far, with the time of the tick at which it appeared."""
+        found = []
+        for number, criterion in enumerate(self._criteria):
+            times = {
+                kind: iter(self._times.get((number, kind), ())) for kind in {i.kind for i in criterion.infractions}
+            }
+            found += [dataclasses.replace(i, time_s=next(times[i.kind], None)) for i in criterion.infractions]
+        return found
 
     @property
     def status(self) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,7 @@ class Record:
     duration_game: float  # s
     duration_system: float  # s of the wall clock
     detail: str = ""  # the error behind a crash
+    planner: Mapping[str, float] = field(default_factory=dict)  # ``Driver.summary``; empty for a stranger's agent
 
     @property
     def route_id(self) -> str:
@@ -63,7 +64,7 @@ class Record:
         return self.status not in STATUS_RANK
 
     def to_json(self, index: int) -> dict[str, object]:
-        """The leaderboard's record; ``seed`` and ``detail`` are ours."""
+        """The leaderboard's record; ``seed``, ``detail``, ``infraction_times_s`` and ``planner`` are ours."""
         messages = {kind: [i.message for i in self.infractions if i.kind == kind] for kind in INFRACTIONS}
         scores = {
             "score_route": self.scores.route,
@@ -86,7 +87,17 @@ class Record:
             "town_name": self.town,
             "seed": self.seed,
             "detail": self.detail,
+            "infraction_times_s": self._times(),
+            "planner": dict(self.planner),
         }
+
+    def _times(self) -> dict[str, list[float | None]]:
+        """When each message of ``infractions`` appeared; kinds that did not are left out."""
+        found: dict[str, list[float | None]] = {}
+        for infraction in self.infractions:
+            time_s = None if infraction.time_s is None else round(infraction.time_s, 3)
+            found.setdefault(infraction.kind, []).append(time_s)
+        return found
 
 
 def route_id(route: str, repetition: int) -> str:

@@ -50,7 +50,7 @@ class Showing(Watcher):
         pose = np.array([*moment.position[:2], moment.yaw])
         plan = plan_of(self._scenery.agent)
         self._progress.update(pose)
-        self._trace.update(plan, pose)
+        self._trace.update(plan, pose, moment.time_s)
         if CAMERA_ID in facts.input_data:
             self._on_view(self._view(facts, pose))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,13 @@ FAULTS = {
     "blocked": ("vehicle_blocked",),
     "deviated": ("route_dev",),
 }
+PLANNER = {  # name: key of ``Driver.summary``, factor
+    "slow plans %": ("slow_share", 100.0),
+    "cut short %": ("forced_share", 100.0),
+    "tokens a thought": ("thinking_tokens_mean", 1.0),
+    "latency, s": ("latency_s_mean", 1.0),
+}
+OF_THOUGHTS = ("forced_share", "thinking_tokens_mean")
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Summary:
     route_completion: Interval
     faults: Mapping[str, int]  # by the names of ``FAULTS``
     statuses: Mapping[str, int]
+    planner: Mapping[str, Interval] = field(default_factory=dict)  # what planners of ours say of themselves
+    plans: int = 0
 
 
 def summarise(records: Sequence[Mapping]) -> Summary:
@@ -55,7 +64,21 @@ def summarise(records: Sequence[Mapping]) -> Summary:
         mean("score_route"),
         faults,
         dict(sorted(statuses.items())),
+        *_planner(records, routes),
     )
+
+
+def _planner(records: Sequence[Mapping], routes: Sequence[str]) -> tuple[dict[str, Interval], int]:
+    """Means over drives with their intervals, and the number of plans."""
+    told = [(record["planner"], route) for record, route in zip(records, routes) if record.get("planner")]
+    found = {}
+    for name, (key, factor) in PLANNER.items():
+        # how long thoughts are, a drive without any does not say
+        said = [(factor * p[key], r) for p, r in told if key not in OF_THOUGHTS or p["slow_plans"]]
+        if said:
+            values, groups = zip(*said)
+            found[name] = bootstrap_mean(values, np.random.default_rng(0), groups)
+    return found, round(sum(planner["plans"] for planner, _ in told))
 
 
 def as_text(summary: Summary) -> str:
@@ -64,4 +87,11 @@ def as_text(summary: Summary) -> str:
     lines.append(f"{'driving score':18s} {summary.driving_score}")
     lines.append(f"{'route completion':18s} {summary.route_completion}")
     lines += [f"{name:18s} {count}" for name, count in (*summary.faults.items(), *summary.statuses.items())]
+    if summary.planner:
+        lines.append(f"{'plans':18s} {summary.plans}")
+        lines += [f"{name:18s} {_two(interval)}" for name, interval in summary.planner.items()]
     return "\n".join(lines)
+
+
+def _two(interval: Interval) -> str:
+    return f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]"

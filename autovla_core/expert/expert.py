@@ -11,15 +11,28 @@ from autovla_core import geometry
 from autovla_core.contracts import Control, Outlook, Plan, Scene
 from autovla_core.control.lateral import MAX_CURVATURE, curvature_of
 from autovla_core.control.tracker import Tracker, TrackerConfig
-from autovla_core.expert import hazards
+from autovla_core.expert import conflicts, encounters, hazards
+from autovla_core.expert.disturbances import Disturbances, Response
 from autovla_core.expert.path import build_path
 from autovla_core.expert.rollout import Rollout, Start, drive
 from autovla_core.expert.rules import Rules
+from autovla_core.expert.scene import RoadScene
 from autovla_core.expert.speed import SpeedConfig, Stop
 from autovla_core.route.plan import RoutePlan
 from autovla_core.route.progress import RouteProgress
 
 _PLAN_INDEX = np.arange(5, 51, 5)
+SET_OFF_S = 3.0  # so long a start into a gap is believed in
+_COARSE = {  # rules of this room by the names that logs know (``contracts.RULES``)
+    "walker": "conflict",
+    "oncoming": "conflict",
+    "beside": "conflict",
+    "emergency": "conflict",
+    "obstacle": "lead",
+    "cut_in": "lead",
+    "overtake": "cruise",
+    "make_way": "cruise",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,7 @@ class ExpertConfig:
 class Reason:
     """What binds the speed most."""
 
-    rule: str  # cruise, curve, lead, light, stop_sign, conflict, end
+    rule: str  # cruise, curve, lead, light, stop_sign, conflict, end; in scenarios also the keys of ``_COARSE``
     actor_id: int = 0  # of the actor, light or sign; 0 = none
     distance: float = math.inf  # m from the front bumper
 
@@ -75,6 +88,7 @@ class Expert:
         self.path = build_path(plan, speed.lateral_acceleration, 0.8 * speed.braking, self.config.top_speed)
         self.progress = RouteProgress(plan)
         self._rules = Rules(speed)
+        self._disturbances = Disturbances(self.path, speed, self.config.top_speed)
         self._tracker = Tracker(self.config.tracker)
         self.reset()
 
@@ -82,12 +96,14 @@ class Expert:
         """Start the route anew."""
         self.progress.reset()
         self._rules.reset()
+        self._disturbances.reset()
         self._tracker.reset()
         self._turning = hazards.TurnWatch()
         self._yields: dict[int, tuple[float, Stop]] = {}
         self._last: tuple[float, float] | None = None  # time, yaw
         self._yaw_rate = 0.0
         self._steer = 0.0
+        self._set_off_s = -math.inf  # when it last stood without a conflict
         self._intent: _Intent | None = None
 
     def step(self, scene: Scene) -> ExpertDecision:
@@ -107,12 +123,14 @@ class Expert:
 
     def _think(self, scene: Scene) -> None:
         s = self.progress.s
-        rollout, cruise, lead_m = self._roll_out(scene, s)
+        response = self._disturbances.respond(scene, s, self.config.speed.limit_share * scene.speed_limit)
+        rollout, lead_m = self._roll_out(scene, s, response)
         poses = geometry.relative(scene.pose, rollout.poses[_PLAN_INDEX])
         poses[np.abs(poses) < 1e-9] = 0.0
         plan = Plan(poses=poses, observed_at_s=scene.time_s, ready_at_s=scene.time_s)
-        reason = self._reason(rollout, cruise, s + scene.length / 2)
-        outlook = self._rules.outlook(scene, s + scene.length / 2, reason.rule, lead_m)
+        reason = self._reason(rollout, response, s + scene.length / 2)
+        rule = _COARSE.get(reason.rule, reason.rule)
+        outlook = self._rules.outlook(scene, s + scene.length / 2, rule, lead_m)
         self._intent = _Intent(plan, float(rollout.speed[10]), reason, outlook)
 
     def _watch_turning(self, scene: Scene) -> None:
@@ -121,28 +139,32 @@ class Expert:
             self._yaw_rate = turned / (scene.time_s - self._last[0])
         self._last = (scene.time_s, float(scene.pose[2]))
 
-    def _roll_out(self, scene: Scene, s: float) -> tuple[Rollout, float, float]:
-        """The drive, the speed wanted on a free road, and the distance to the nearest leader."""
-        speed = self.config.speed
-        half_length = scene.length / 2
+    def _roll_out(self, scene: Scene, s: float, response: Response) -> tuple[Rollout, float]:
+        """The drive, and the distance to the nearest leader."""
+        path, speed, half_length = response.path, response.speed, scene.length / 2
         rates = self._turning.update(scene.actors, scene.time_s)
         half_corridor = scene.width / 2 + hazards.CORRIDOR_MARGIN_M
-        near = hazards.nearby(scene.actors, rates, self.path, s, half_corridor)
+        near = hazards.nearby(scene.actors, rates, path, s, half_corridor)
         ahead = hazards.leaders(near, s)
         lead_m = min((leader.rear_s for leader in ahead), default=math.inf) - s - half_length
-        constraints = [*ahead, *self._rules.stops(scene, s + half_length)]
+        constraints = [*ahead, *self._rules.stops(scene, s + half_length), *response.stops]
+        constraints += self._disturbances.meet(scene, near, s, half_corridor)
         constraints.append(Stop(self.path.length + 15.0, 0, "end"))
         start = self._start(scene, s, half_length)
-        cruise = speed.limit_share * scene.speed_limit
-        rollout = drive(self.path, start, constraints, cruise, speed)
+        staged, ways = (scene.staged, scene.ways) if isinstance(scene, RoadScene) else (frozenset(), {})
+        cruise = encounters.pushed_speed(near, staged, s, response.cruise, scene.speed_limit)
+        rollout = drive(path, start, constraints, cruise, speed)
         line = self._rules.green_line(s)
         approach = None if line is None else self.path.yaw[self.path.at(line)[0]]
-        found = hazards.conflicts(near, rollout, half_length, scene.width, approach, speed)
-        found += hazards.gaps(near, self.path, rollout, half_length)
+        set_off = scene.speed > conflicts.MOVING and scene.time_s - self._set_off_s < SET_OFF_S
+        found = conflicts.conflicts(near, rollout, half_length, scene.width, approach, speed, staged, ways, set_off)
+        found += conflicts.gaps(near, path, rollout, half_length, ways)
+        if scene.speed <= conflicts.MOVING and not found:
+            self._set_off_s = scene.time_s
         yields = self._remembered(found, scene.time_s)
         if yields:
-            rollout = drive(self.path, start, [*constraints, *yields], cruise, speed)
-        return rollout, cruise, lead_m
+            rollout = drive(path, start, [*constraints, *yields], cruise, speed)
+        return rollout, lead_m
 
     def _start(self, scene: Scene, s: float, half_length: float) -> Start:
         curvature = min(max(curvature_of(self._steer), -MAX_CURVATURE), MAX_CURVATURE)
@@ -158,10 +180,12 @@ class Expert:
         }
         return [stop for _, stop in self._yields.values()]
 
-    def _reason(self, rollout: Rollout, cruise: float, front_s: float) -> Reason:
+    def _reason(self, rollout: Rollout, response: Response, front_s: float) -> Reason:
         binding = rollout.binding
-        if binding is None:
-            index, _ = self.path.at(self.progress.s)
-            return Reason("curve" if self.path.cap[index] < cruise else "cruise")
-        place = binding.front_s if isinstance(binding, Stop) else binding.rear_s
-        return Reason(binding.rule, binding.actor_id, place - front_s)
+        if binding is not None:
+            place = binding.front_s if isinstance(binding, Stop) else binding.rear_s
+            return Reason(binding.rule, binding.actor_id, place - front_s)
+        if response.rule:
+            return Reason(response.rule, response.actor_id)
+        index, _ = response.path.at(self.progress.s)
+        return Reason("curve" if response.path.cap[index] < response.cruise else "cruise")

@@ -39,7 +39,13 @@ def build_path(plan: RoutePlan, lateral_acceleration: float, deceleration: float
 
     ``deceleration`` (m/s2) is how hard the expert brakes for a curve, ``top_speed`` (m/s) the highest cap.
     """
-    points, length = _smoothed(plan)
+    return capped_path(*_smoothed(plan), lateral_acceleration, deceleration, top_speed)
+
+
+def capped_path(
+    points: np.ndarray, length: float, lateral_acceleration: float, deceleration: float, top_speed: float
+) -> DrivePath:
+    """The path through points (N, 2) ``SPACING_M`` apart; arguments as for ``build_path``."""
     tangent = np.gradient(points, axis=0)
     yaw = np.unwrap(np.arctan2(tangent[:, 1], tangent[:, 0]))
     curvature = np.gradient(_blurred(yaw, 1.0)) / SPACING_M

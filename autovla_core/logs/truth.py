@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -22,11 +22,13 @@ from autovla_core.contracts import Actor, LightState
 from autovla_core.errors import LogError
 
 MAP_FILE, TRACKS_FILE = "map.npz", "tracks.npz"
-TRUTH_SCHEMA = 1
+TRUTH_SCHEMA = 2
 FRAME_S = 0.1
+TYPE = np.dtype("S48")  # of a blueprint's name
 ACTOR_KINDS = ("vehicle", "walker", "bicycle", "static")  # of contracts.Actor, by number
 LIGHT_STATES = (LightState.OFF, LightState.RED, LightState.YELLOW, LightState.GREEN)  # by number
 EGO_COLUMNS = ("x", "y", "yaw", "vx", "vy", "ax", "ay", "yaw_rate", "tyre_angle")  # v and a in the ego frame
+Column = tuple[type | np.dtype, tuple[str | int, ...]]  # kind of number and shape; a letter is a length
 
 
 class PolygonKind(IntEnum):
@@ -65,6 +67,7 @@ class RouteTracks:
     actor_id: np.ndarray  # (A,) int32
     actor_kind: np.ndarray  # (A,) uint8: index into ACTOR_KINDS
     actor_size: np.ndarray  # (A, 2) float32 length, width
+    actor_type: np.ndarray  # (A,) bytes: the simulator's name of the blueprint, may be empty
     offsets: np.ndarray  # (F + 1,) int32: frame f saw rows offsets[f]:offsets[f + 1]
     actor: np.ndarray  # (S,) int32: index into actor_id
     pose: np.ndarray  # (S, 3) float32 x, y, yaw
@@ -73,7 +76,7 @@ class RouteTracks:
     light_state: np.ndarray  # (F, K) uint8: index into LIGHT_STATES
 
 
-MAP_COLUMNS: dict[str, tuple[type, tuple[str | int, ...]]] = {
+MAP_COLUMNS: dict[str, Column] = {
     "xy": (np.float32, ("V", 2)),
     "offsets": (np.int32, ("P + 1",)),
     "kind": (np.uint8, ("P",)),
@@ -85,13 +88,14 @@ MAP_COLUMNS: dict[str, tuple[type, tuple[str | int, ...]]] = {
     "baseline_offsets": (np.int32, ("P + 1",)),
     "route": (np.float64, ("R", 3)),
 }
-TRACK_COLUMNS: dict[str, tuple[type, tuple[str | int, ...]]] = {
+TRACK_COLUMNS: dict[str, Column] = {
     "time_s": (np.float64, ("F",)),
     "ego": (np.float64, ("F", len(EGO_COLUMNS))),
     "vehicle": (np.float64, (4,)),
     "actor_id": (np.int32, ("A",)),
     "actor_kind": (np.uint8, ("A",)),
     "actor_size": (np.float32, ("A", 2)),
+    "actor_type": (TYPE, ("A",)),
     "offsets": (np.int32, ("F + 1",)),
     "actor": (np.int32, ("S",)),
     "pose": (np.float32, ("S", 3)),
@@ -137,6 +141,7 @@ class TrackRecorder:
             "actor_id": [actor.id for actor in self._actors],
             "actor_kind": [ACTOR_KINDS.index(actor.kind) for actor in self._actors],
             "actor_size": np.array([(actor.length, actor.width) for actor in self._actors]).reshape(-1, 2),
+            "actor_type": [actor.type_id.encode()[: TYPE.itemsize] for actor in self._actors],
             "offsets": np.cumsum([0, *(len(frame[2]) for frame in frames)]),
             "actor": [number for number, _ in rows],
             "pose": np.array([actor.pose for _, actor in rows]).reshape(-1, 3),
@@ -157,6 +162,30 @@ class TrackRecorder:
 
 def _velocity(actor: Actor) -> tuple[float, float]:
     return actor.speed * float(np.cos(actor.pose[2])), actor.speed * float(np.sin(actor.pose[2]))
+
+
+def with_accelerations(tracks: RouteTracks) -> RouteTracks:
+    """The same tracks with the ego's ax and ay from its own speeds, backwards over 0.2 s, so that no future leaks in.
+
+    A simulator's own accelerations are differences over one tick and shake; a car on a circle pulls inwards by v w.
+    """
+    ego = tracks.ego.copy()
+    if len(ego) > 1:
+        back = np.maximum(np.arange(len(ego)) - 2, 0)
+        span = np.maximum(np.arange(len(ego)) - back, 1)[:, None] * FRAME_S
+        rates = (ego[:, 3:5] - ego[back, 3:5]) / span
+        ego[:, 5] = rates[:, 0] - ego[:, 7] * ego[:, 4]
+        ego[:, 6] = rates[:, 1] + ego[:, 7] * ego[:, 3]
+    return replace(tracks, ego=ego)
+
+
+def frames_of(tracks: RouteTracks, times_s: np.ndarray) -> np.ndarray:
+    """The frame (P,) taken at each of ``times_s`` (P,), -1 where none was: every second plan lies between two."""
+    times_s = np.asarray(times_s, float)
+    if not len(tracks.time_s):
+        return np.full(len(times_s), -1)
+    nearest = np.abs(tracks.time_s[None] - times_s[:, None]).argmin(axis=1)
+    return np.where(np.abs(tracks.time_s[nearest] - times_s) < FRAME_S / 10, nearest, -1)
 
 
 def write_map(folder: str | Path, route_map: RouteMap) -> Path:
@@ -182,7 +211,7 @@ def read_tracks(folder: str | Path) -> RouteTracks:
 def _write(
     file: Path,
     value: RouteMap | RouteTracks,
-    columns: Mapping[str, tuple[type, tuple[str | int, ...]]],
+    columns: Mapping[str, Column],
     slices: Sequence[tuple[str, str]],
 ) -> Path:
     table = {f.name: np.asarray(getattr(value, f.name), columns[f.name][0]) for f in fields(value)}
@@ -193,9 +222,7 @@ def _write(
     return file
 
 
-def _read(
-    file: Path, columns: Mapping[str, tuple[type, tuple[str | int, ...]]], slices: Sequence[tuple[str, str]]
-) -> dict[str, np.ndarray]:
+def _read(file: Path, columns: Mapping[str, Column], slices: Sequence[tuple[str, str]]) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             table = {name: archive[name] for name in archive.files}
@@ -213,7 +240,7 @@ def _read(
 def _check(
     file: Path,
     table: Mapping[str, np.ndarray],
-    columns: Mapping[str, tuple[type, tuple[str | int, ...]]],
+    columns: Mapping[str, Column],
     slices: Sequence[tuple[str, str]],
 ) -> None:
     if set(table) != set(columns):

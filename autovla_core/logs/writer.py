@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -15,13 +15,15 @@ from PIL import Image
 from autovla_core.contracts import PLAN_STEPS, RULES, Outlook
 from autovla_core.errors import LogError
 from autovla_core.logs import schema
+from autovla_core.logs.journal import Journal, PlanRow
 from autovla_core.logs.schema import RouteMeta, Tick
 
 
 class RouteWriter:
     """Collects a drive in ``<parent>/.<name>.partial`` and renames it to ``folder`` on ``close``.
 
-    An exception inside a ``with`` block, or ``abort``, leaves nothing behind.
+    An exception inside a ``with`` block, or ``abort``, leaves nothing behind. What a killed program leaves behind
+    can be made a log again by ``logs.salvage``.
     """
 
     def __init__(self, folder: str | Path, meta: RouteMeta) -> None:
@@ -29,17 +31,24 @@ class RouteWriter:
         self.meta = meta
         if self.folder.exists():
             raise LogError(f"{self.folder} exists already; a route log is never overwritten, remove it first")
-        self._partial = self.folder.with_name(f".{self.folder.name}.partial")
+        self._partial = partial_folder(self.folder)
         if self._partial.exists():  # of a run that was killed
             shutil.rmtree(self._partial)
         self._partial.mkdir(parents=True)
+        self._journal = Journal(self._partial, meta)
         self._ticks: list[Tick] = []
-        self._plans: list[tuple[int, np.ndarray, Outlook]] = []
+        self._plans: list[PlanRow] = []
         self._images: dict[str, list[int]] = {camera: [] for camera in meta.rig}
+
+    @property
+    def working_folder(self) -> Path:
+        """Where the log lies until ``close``; others may put files of theirs beside ours."""
+        return self._partial
 
     def tick(self, tick: Tick) -> int:
         """Append one simulation step; return its number, which images and plans refer to."""
         self._ticks.append(tick)
+        self._journal.tick(tick)
         return len(self._ticks) - 1
 
     def image(self, camera: str, tick: int, rgb: np.ndarray) -> None:
@@ -64,27 +73,20 @@ class RouteWriter:
         poses = np.asarray(poses, np.float32)
         if poses.shape != (PLAN_STEPS, 3) or not np.isfinite(poses).all():
             raise LogError(f"plan at tick {tick}: found {poses.shape} or NaN, expected finite ({PLAN_STEPS}, 3)")
-        self._plans.append((tick, poses, outlook or Outlook()))
+        self._plans.append(PlanRow(tick, poses, outlook or Outlook()))
+        self._journal.plan(self._plans[-1])
 
     def close(self, outcome: Mapping[str, object] | None = None) -> Path:
         """Write the tables, rename the folder to its final name and return that."""
-        self._save(schema.TICKS_FILE, self._tick_table())
-        self._save(schema.PLANS_FILE, self._plan_table())
-        document = {
-            "schema": schema.SCHEMA,
-            "meta": dataclasses.asdict(self.meta),
-            "ticks": len(self._ticks),
-            "plans": len(self._plans),
-            "images": {camera: len(ticks) for camera, ticks in self._images.items()},
-            "outcome": dict(outcome or {}),
-        }
-        text = json.dumps(document, indent=1, sort_keys=True) + "\n"
-        (self._partial / schema.META_FILE).write_text(text, encoding="utf-8")
+        self._journal.close()
+        write_tables(self._partial, self.meta, self._ticks, self._plans, self._images, outcome or {})
+        self._journal.remove()
         self._partial.rename(self.folder)
         return self.folder
 
     def abort(self) -> None:
         """Throw away what was written."""
+        self._journal.close()
         shutil.rmtree(self._partial, ignore_errors=True)
 
     def __enter__(self) -> RouteWriter:
@@ -102,30 +104,59 @@ class RouteWriter:
         if not 0 <= tick < len(self._ticks):
             raise LogError(f"tick {tick} was not written; the log holds {len(self._ticks)} ticks")
 
-    def _tick_table(self) -> dict[str, np.ndarray]:
-        return {
-            name: np.array([getattr(tick, name) for tick in self._ticks], dtype)
-            for name, dtype in schema.TICK_COLUMNS.items()
-        }
 
-    def _plan_table(self) -> dict[str, np.ndarray]:
-        rows = [self._ticks[tick] for tick, _, _ in self._plans]
-        outlooks = [outlook for _, _, outlook in self._plans]
-        values = {
-            "time_s": [row.time_s for row in rows],
-            "tick": [tick for tick, _, _ in self._plans],
-            "poses": [poses for _, poses, _ in self._plans],
-            "speed": [row.speed for row in rows],
-            "acceleration": [row.acceleration for row in rows],
-            "command": [row.command for row in rows],
-            "rule": [RULES.index(outlook.rule) for outlook in outlooks],
-            **{n: [getattr(outlook, n) for outlook in outlooks] for n in ("red_m", "green_m", "sign_m", "lead_m")},
-        }
-        return {
-            name: np.array(values[name], dtype).reshape(-1, *shape)
-            for name, (dtype, shape) in schema.PLAN_COLUMNS.items()
-        }
+def partial_folder(folder: Path) -> Path:
+    """Where a log lies while it is written."""
+    return folder.with_name(f".{folder.name}.partial")
 
-    def _save(self, name: str, table: dict[str, np.ndarray]) -> None:
-        # numpy writes its zip entries with the fixed date 1980-01-01, so equal tables are equal bytes
-        np.savez_compressed(self._partial / name, **table)
+
+def write_tables(
+    folder: Path,
+    meta: RouteMeta,
+    ticks: Sequence[Tick],
+    plans: Sequence[PlanRow],
+    images: Mapping[str, Sequence[int]],
+    outcome: Mapping[str, object],
+) -> None:
+    """The tables and ``route.json`` of a log whose images lie in ``folder`` already."""
+    _save(folder / schema.TICKS_FILE, _tick_table(ticks))
+    _save(folder / schema.PLANS_FILE, _plan_table(ticks, plans))
+    document = {
+        "schema": schema.SCHEMA,
+        "meta": dataclasses.asdict(meta),
+        "ticks": len(ticks),
+        "plans": len(plans),
+        "images": {camera: len(taken) for camera, taken in images.items()},
+        "outcome": dict(outcome),
+    }
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    (folder / schema.META_FILE).write_text(text, encoding="utf-8")
+
+
+def _tick_table(ticks: Sequence[Tick]) -> dict[str, np.ndarray]:
+    return {
+        name: np.array([getattr(tick, name) for tick in ticks], dtype) for name, dtype in schema.TICK_COLUMNS.items()
+    }
+
+
+def _plan_table(ticks: Sequence[Tick], plans: Sequence[PlanRow]) -> dict[str, np.ndarray]:
+    rows = [ticks[plan.tick] for plan in plans]
+    outlooks = [plan.outlook for plan in plans]
+    values = {
+        "time_s": [row.time_s for row in rows],
+        "tick": [plan.tick for plan in plans],
+        "poses": [plan.poses for plan in plans],
+        "speed": [row.speed for row in rows],
+        "acceleration": [row.acceleration for row in rows],
+        "command": [row.command for row in rows],
+        "rule": [RULES.index(outlook.rule) for outlook in outlooks],
+        **{n: [getattr(outlook, n) for outlook in outlooks] for n in ("red_m", "green_m", "sign_m", "lead_m")},
+    }
+    return {
+        name: np.array(values[name], dtype).reshape(-1, *shape) for name, (dtype, shape) in schema.PLAN_COLUMNS.items()
+    }
+
+
+def _save(file: Path, table: dict[str, np.ndarray]) -> None:
+    # numpy writes its zip entries with the fixed date 1980-01-01, so equal tables are equal bytes
+    np.savez_compressed(file, **table)

@@ -16,9 +16,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from autovla_core.errors import AutoVLAError
+from autovla_core.minicarla import self_test, town_aliases
 from autovla_core.minicarla.handlers.episode import VERSION
+from autovla_core.minicarla.recorder.recordings import DEFAULT_FOLDER
 from autovla_core.minicarla.sensors import warm
 from autovla_core.minicarla.sensors.renderer import Renderer
 from autovla_core.minicarla.server import Server, listen
@@ -59,11 +62,13 @@ CARLA_IGNORED = frozenset(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; return the exit code."""
     ours, notes = translate(sys.argv[1:] if arguments is None else list(arguments))
-    options = _parser().parse_args(ours)
+    options = _options(ours)
     logging.basicConfig(level=_level(options), format="%(name)s %(levelname)s %(message)s", stream=sys.stderr)
     for note in notes:
         logger.warning(note)
     try:
+        if options.check:
+            return _check(options)
         server = _server(options)
     except AutoVLAError as error:
         sys.stderr.write(f"minicarla: {error}\n")
@@ -72,6 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: server.stop())
     server.run()
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Run the self test, without a port; return the exit code.
+
+    Raises:
+        AutoVLAError: the town does not load.
+    """
+    make = functools.partial(_renderer, threads=options.threads)
+    town = town_aliases.resolve(options.town) if options.town_aliases else options.town
+    simulation = Simulation(town, 0, make, time.time, Traffic(0, options.seed))
+    sys.stdout.write(f"minicarla {VERSION} checks itself; the first time on a machine this takes a minute\n")
+    well = self_test.run(simulation, sys.stdout)
+    sys.stdout.write("all is well\n" if well else "something does not work, see FAILED above\n")
+    return 0 if well else 1
 
 
 def translate(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -88,14 +108,35 @@ def translate(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return ours, notes
 
 
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    known = options.town in TOWNS or (options.town_aliases and town_aliases.nearest(options.town))
+    if not known:
+        hint = "" if options.town_aliases else town_aliases.hint(options.town)
+        parser.error(f"argument --town: no town {options.town!r}; choose from {', '.join(TOWNS)}{hint}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("minicarla", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=2000, help="of the calls; 0 takes a free one")
     parser.add_argument("--stream-port", type=int, help="of the streams (default: the next one)")
-    parser.add_argument("--town", default=TOWNS[0], choices=TOWNS)
+    parser.add_argument("--town", default=TOWNS[0], metavar="NAME", help=f"one of {', '.join(TOWNS)}")
+    parser.add_argument(
+        "--town-aliases", action="store_true", help="load the nearest of these when asked for Town01 to Town15 of CARLA"
+    )
     parser.add_argument("--traffic", type=int, default=0, metavar="N", help="vehicles that the server drives")
     parser.add_argument("--seed", type=int, default=0, help="of that traffic and of the world")
+    parser.add_argument(
+        "--recordings",
+        type=Path,
+        default=DEFAULT_FOLDER,
+        metavar="FOLDER",
+        help=f"where clients may record and replay, and nowhere else (default: {DEFAULT_FOLDER})",
+    )
+    parser.add_argument("--check", action="store_true", help="test this installation, print versions and end")
     parser.add_argument("--threads", type=int, default=2, help="of the renderer")
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument("--quiet", action="store_true", help="errors only")
@@ -127,9 +168,12 @@ def _server(options: argparse.Namespace) -> Server:
         raise
     traffic = Traffic(options.traffic, options.seed)
     make = functools.partial(_renderer, threads=options.threads)
-    simulation = Simulation(options.town, stream.getsockname()[1], make, time.time, traffic)
+    kind = town_aliases.AliasingSimulation if options.town_aliases else Simulation
+    town = town_aliases.resolve(options.town) if options.town_aliases else options.town
+    simulation = kind(town, stream.getsockname()[1], make, time.time, traffic)
+    simulation.recordings.folder = options.recordings
     _warm_up(simulation.world.town, make)
-    sys.stdout.write(f"minicarla {VERSION} listening on {options.host}:{port} (town {options.town})\n")
+    sys.stdout.write(f"minicarla {VERSION} listening on {options.host}:{port} (town {town})\n")
     sys.stdout.flush()
     return Server(simulation, rpc, stream)
 

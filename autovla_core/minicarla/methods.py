@@ -6,10 +6,10 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 
 from autovla_core.errors import AutoVLAError
-from autovla_core.minicarla.handlers import actors, batch, drawing, episode, lights, movers, scene
+from autovla_core.minicarla.handlers import actors, batch, drawing, episode, files, lights, movers, recordings, scene
 from autovla_core.minicarla.simulation import Session, Simulation
 from autovla_core.minicarla.wire import rpc
 from autovla_core.minicarla.wire.rpc import Call
@@ -47,7 +47,9 @@ METHODS: dict[str, Method] = {
         get_episode_info=episode.episode_info,
         get_map_info=episode.map_info,
         get_map_data=episode.map_data,
-        get_required_files=episode.required_files,
+        get_required_files=files.required_files,
+        request_file=files.request_file,
+        get_navigation_mesh=files.navigation_mesh,
         get_episode_settings=episode.settings,
         set_episode_settings=episode.set_settings,
         tick_cue=episode.tick,
@@ -81,6 +83,11 @@ METHODS: dict[str, Method] = {
         get_names_of_all_objects=scene.object_names,
         project_point=scene.project_point,
         cast_ray=scene.cast_ray,
+        start_recorder=recordings.start,
+        replay_file=recordings.replay,
+        show_recorder_file_info=recordings.file_info,
+        show_recorder_collisions=recordings.collisions,
+        show_recorder_actors_blocked=recordings.blocked,
     ),
     **_acts(
         load_new_episode=episode.load_episode,
@@ -125,6 +132,11 @@ METHODS: dict[str, Method] = {
         draw_debug_shape=drawing.draw_shape,
         clear_debug_shape=drawing.clear_shapes,
         clear_debug_string=drawing.clear_words,
+        stop_recorder=recordings.stop,
+        stop_replayer=recordings.stop_replay,
+        set_replayer_time_factor=recordings.set_time_factor,
+        set_replayer_ignore_hero=recordings.ignore_hero,
+        set_replayer_ignore_spectator=recordings.ignore_spectator,
     ),
     "apply_batch": Method(batch.apply, plain=True),
 }
@@ -132,8 +144,6 @@ METHODS: dict[str, Method] = {
 # The rest of CARLA 0.9.16's catalogue, so that a client hears "not in minicarla" and not "no such function".
 ABSENT = frozenset(
     [
-        "request_file",
-        "get_navigation_mesh",
         "set_actor_dead",
         "add_actor_angular_impulse",
         "add_actor_torque",
@@ -158,16 +168,6 @@ ABSENT = frozenset(
         "set_bones_transform",
         "blend_pose",
         "get_pose_from_animation",
-        "start_recorder",
-        "show_recorder_file_info",
-        "show_recorder_collisions",
-        "show_recorder_actors_blocked",
-        "replay_file",
-        "stop_recorder",
-        "stop_replayer",
-        "set_replayer_time_factor",
-        "set_replayer_ignore_hero",
-        "set_replayer_ignore_spectator",
         "are_gbuffers_enabled",
         "get_gbuffer_token",
         "send",
@@ -213,6 +213,14 @@ def answer(session: Session, call: Call) -> bytes | None:
     return None if call.message_id is None else rpc.reply(call.message_id, result)
 
 
+def tick_freely(simulation: Simulation) -> None:
+    """A tick that nobody asked for; if it fails the asynchronous world stands still for a tick, and goes on."""
+    try:
+        simulation.tick()
+    except Exception:  # the same edge: what one client did to the world must not end the server for all
+        logger.exception("minicarla failed in a free-running tick")
+
+
 def _run(method: Method, session: Session, call: Call) -> object:
     try:
         method.signature.bind(session, *call.params)
@@ -233,17 +241,17 @@ def _failure(method: Method, text: str) -> list:
 def _answer_absent(call: Call) -> bytes | None:
     known = call.name in ABSENT or call.name in ABSENT_VOID
     text = f"{call.name} is not in minicarla"
-    _warn_once(text if known else f"a client called {call.name!r}, which CARLA 0.9.16 does not have")
+    _warn_once(text if known else f"a client called {call.name[:60]!a}, which CARLA 0.9.16 does not have")
     if call.message_id is None:
         return None
     if call.asynchronous:
         return rpc.reply(call.message_id, rpc.VOID_SUCCESS)
     if not known:
-        return rpc.transport_error(call.message_id, f"no function {call.name!r}")
+        return rpc.transport_error(call.message_id, f"no function {call.name[:60]!a}")
     return rpc.reply(call.message_id, rpc.void_failure(text) if call.name in ABSENT_VOID else rpc.failure(text))
 
 
-@cache
+@lru_cache(maxsize=1000)  # a stranger may invent names for ever
 def _warn_once(text: str) -> None:
     """Some scripts repeat a call every tick."""
     logger.warning(text)

@@ -265,6 +265,7 @@ class Server:
                 self._count_listeners(peer.stream_id)
 
     def _close_all(self) -> None:
+        self._simulation.recordings.forget()  # a recording gets its name
         streams = [peer for peers in self._stream_peers.values() for peer in peers]
         for peer in [*self._rpc_peers, *streams]:
             self._close(peer)
@@ -357,7 +358,7 @@ class Server:
         idle = self._simulation.synchronous or not self._rpc_peers
         if idle or now < self._next_free_tick or not self._may_tick():
             return
-        self._simulation.tick()
+        methods.tick_freely(self._simulation)
         self._publish()
         delta_s = self._simulation.delta_s
         self._next_free_tick = max(self._next_free_tick + delta_s, now)

@@ -6,19 +6,24 @@ is told to it by the server.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from autovla_core.minicarla.recorder.recordings import Recordings
 from autovla_core.minicarla.sensors.camera import Renderer
 from autovla_core.minicarla.sensors.geo import GeoReference
 from autovla_core.minicarla.sensors.hub import SensorHub
 from autovla_core.minicarla.sensors.snapshot import snapshot
-from autovla_core.minicarla.wire import stream
+from autovla_core.minicarla.wire import navmesh, stream
 from autovla_core.minicarla.wire.values import NO_ROTATION, Description, Pose
 from autovla_core.minicarla.world import saved
 from autovla_core.minicarla.world.actor import Actor
+from autovla_core.minicarla.world.navigation import survey_navigation
 from autovla_core.minicarla.world.saved import SavedStateError, SavedWorld
 from autovla_core.minicarla.world.town import TOWNS, Town, TownError, load_opendrive, load_town
 from autovla_core.minicarla.world.world import World
@@ -26,6 +31,8 @@ from autovla_core.minicarla.world.world import World
 logger = logging.getLogger(__name__)
 
 MOST_SAVED_STATES = 64
+
+NAVIGATION_EDITION = "1"  # clients keep the file under its name for ever: a mesh cut differently needs another
 
 MAPS = "Carla/Maps/"
 UPLOADED = "OpenDriveMap"
@@ -71,8 +78,10 @@ class Simulation:
         self.closed_streams: deque[int] = deque()  # of destroyed sensors
         self.destroyed_since_tick = False
         self.uploaded_xodr: str | None = None
+        self.recordings = Recordings()
         self._last_stream_id = stream.WORLD_STREAM_ID
         self._saved: dict[int, tuple[SavedWorld, dict]] = {}  # number: world, sensors
+        self._navigation: tuple[str, bytes] | None = None  # file name, bytes
         self._last_saved = 0
         self._make_renderer = make_renderer
         self._wall_clock = wall_clock
@@ -106,7 +115,9 @@ class Simulation:
             TownError: unknown town.
         """
         bare = name.rstrip("/").rsplit("/", 1)[-1] or self.world.town.name
-        self.world.load(self._town(bare, name), reset_settings)
+        town = self._town(bare, name)
+        self.recordings.forget()
+        self.world.load(town, reset_settings)
         self.world.time = 0.0  # elapsed seconds count from the start of the episode; ticks go on
         self._furnish()
 
@@ -129,6 +140,26 @@ class Simulation:
         if self.traffic.vehicles:
             spawned = self.world.spawn_traffic(self.traffic.vehicles, self.traffic.seed)
             logger.info("spawned %d vehicles driven by the server", len(spawned))
+
+    def navigation_file(self) -> str:
+        """Name of the present town's navigation mesh; it tells meshes of different content apart."""
+        town = self.world.town
+        digest = hashlib.sha256((NAVIGATION_EDITION + town.name + town.xodr).encode()).hexdigest()[:16]
+        return f"minicarla/{town.name}_{digest}.bin"
+
+    def navigation_mesh(self) -> bytes:
+        """The floor that the client's walkers plan on; surveyed at the first call.
+
+        Raises:
+            NavigationMeshError: the town has no ground to walk on.
+        """
+        name, town = self.navigation_file(), self.world.town
+        if self._navigation is None or self._navigation[0] != name:
+            floor = survey_navigation(town.xodr, town.solids)
+            xy = floor.xy * (1.0, -1.0)
+            points = np.column_stack([xy, town.ground.heights_at(xy)])
+            self._navigation = name, navmesh.encode(points, floor.polygons, floor.floors)
+        return self._navigation[1]
 
     # ---------------------------------------------------------------------------- actors
 
@@ -197,6 +228,7 @@ class Simulation:
             SavedStateError: no such state.
         """
         world, sensors = self._state(number)
+        self.recordings.forget()  # a recording has one past
         streams = {a.stream_id for a in self.world.actors.values() if a.stream_id}
         saved.restore(self.world, world)
         self.sensors.restore(sensors)
@@ -224,7 +256,9 @@ class Simulation:
     def tick(self) -> int:
         """Advance the world by one tick, queue its frames and return its number."""
         delta_s = self.delta_s
+        self.recordings.advance_replay(self.world, delta_s)
         self.world.step(delta_s)
+        self.recordings.record(self.world)
         self.destroyed_since_tick = False
         if self.listeners.get(stream.WORLD_STREAM_ID):
             self.outbox.append((stream.WORLD_STREAM_ID, self._episode_state(delta_s)))

@@ -55,6 +55,7 @@ class Infraction:
     kind: str  # of INFRACTIONS
     message: str = ""
     percentage: float = 0.0  # of outside_route_lanes: share of the completed distance, 0..100
+    time_s: float | None = None  # of the drive, when it was first held against the driver
 
     def __post_init__(self) -> None:
         if self.kind not in INFRACTIONS:

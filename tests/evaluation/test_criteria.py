@@ -24,6 +24,7 @@ from autovla_core.evaluation.criteria import (
 )
 from autovla_core.evaluation.judge import Judge
 from autovla_core.evaluation.route_track import RouteTrack
+from autovla_core.scoring.closed_loop import Infraction
 
 
 def straight(length: int = 100) -> RouteTrack:
@@ -217,3 +218,35 @@ def test_the_judge_ends_a_drive_after_four_thousand_ticks():
         assert not judge.over
         judge.update(at(1.0 + (i % 3) * 1e-3, time_s=0.01 * i))
     assert judge.over and judge.status == "Failed - TickRuntime"
+
+
+class Scripted:
+    """A criterion that holds against the driver what a script says, by the second of the drive."""
+
+    failure = ""
+
+    def __init__(self, script: dict[float, list[Infraction]]) -> None:
+        self._script = script
+        self.infractions: list[Infraction] = []
+
+    def update(self, moment: Moment) -> None:
+        """The whole list of this second, or the one before."""
+        self.infractions = self._script.get(moment.time_s, self.infractions)
+
+
+def test_the_judge_says_when_each_infraction_appeared_even_if_its_text_changes_later():
+    light, crash = Infraction("red_light", "a"), Infraction("collisions_layout", "b")
+    lanes = [Infraction("outside_route_lanes", f"{m} m", m) for m in (1.0, 9.0)]
+    judge = Judge(straight(), OneRoad())
+    judge.add(Scripted({2.0: [lanes[0]], 5.0: [lanes[1]]}))
+    judge.add(Scripted({3.0: [light], 4.0: [crash, light], 6.0: [crash, light, light]}))
+    for second in range(8):
+        judge.update(at(10.0, time_s=float(second)))
+    found = [(i.kind, i.message, i.time_s) for i in judge.infractions]
+    assert found == [
+        ("outside_route_lanes", "9.0 m", 2.0),
+        ("collisions_layout", "b", 4.0),
+        ("red_light", "a", 3.0),
+        ("red_light", "a", 6.0),
+    ]
+    assert judge.time_s == 7.0

@@ -30,6 +30,17 @@ LIGHT = Infraction("red_light", "Agent ran a red light 4 at (x=10.0, y=-2.0, z=0
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+PLANNER = {
+    "plans": 80.0,
+    "failures": 20.0,
+    "latency_s_mean": 0.25,
+    "slow_plans": 16.0,
+    "slow_share": 0.2,
+    "forced_share": 0.5,
+    "thinking_tokens_mean": 31.0,
+}
+
+
 def write(file: Path, faulty: set[int], routes: int = 8, seeds: int = 2, more: int = 0, **run: object) -> Path:
     """A results file by the project's own writer: a red light on each faulty route, 70 points instead of 100."""
     names = [route_id(str(r), k) for k in range(seeds) for r in range(routes + more)]
@@ -194,6 +205,33 @@ def test_missing_drives_are_told_and_counted_as_nothing(tmp_path):
     text = page("t", [run])
     assert "a: 4 of 20 drives are missing." in text and "<b>80.0</b>" in text
     assert "4 of 20 drives missing; counted 0: 80.0 [" in as_markdown(by_benchmark([run]))
+
+
+def test_a_record_says_when_a_fault_appeared_and_how_the_planner_thought(tmp_path):
+    names = [route_id(str(r), 0) for r in range(3)]
+    results = ResultsFile(tmp_path / "a.json", names, {"agent": "x.py"})
+    faults = (Infraction("red_light", "ran it", time_s=12.34), Infraction("red_light", "ran another", time_s=20.0))
+    for route in range(3):
+        told = PLANNER if route else {}
+        results.add(
+            Record(
+                str(route), 0, 0, "Havenbrook", "Completed", score(100.0, faults), faults, 300.0, 40.0, 9.0, "", told
+            )
+        )
+    run = read_run("a", tmp_path / "a.json")
+    assert [fault.time_s for fault in run.drives[0].faults] == [12.34, 20.0]
+    assert run.drives[0].planner == {} and run.drives[1].planner == PLANNER
+    text = page("t", [run])
+    assert "ran it (12.3 s)" in text and "<h2>Planner</h2>" in text and "160 plans" in text
+    assert '<td data-label="slow plans %"><span class="figure"><b>20.0</b>' in text
+    assert '<td data-label="failed plans %"><span class="figure"><b>20.0</b>' in text
+    assert '<td data-label="latency, simulated s"><span class="figure"><b>0.25</b>' in text
+
+
+def test_drives_in_other_conditions_stand_in_a_table_of_their_own(tmp_path):
+    plain, fog = run_of(tmp_path, "a", {0}), run_of(tmp_path, "b", {0}, weather="HardRainNoon", faults={"lost": 0.2})
+    assert len(by_benchmark([plain, fog])) == 2
+    assert fog.benchmark[2] == "10, weather HardRainNoon, faults {'lost': 0.2}"
 
 
 def test_configuration_and_hashes_are_listed(tmp_path):

@@ -63,6 +63,35 @@ def test_a_log_tells_when_the_ego_passed_the_place(tmp_path):
     assert moment(BLOCKED, drive(seconds=9.5), None) == 9.5  # ends the drive
 
 
+def test_a_record_that_says_when_is_believed_before_any_log(tmp_path):
+    log = RouteLog(log_at(tmp_path / "log"))
+    assert moment(Fault("red_light", LIGHT.message, 3.25), drive(), log) == 3.25
+    assert moment(Fault("outside_route_lanes", LANES.message, 4.5), drive(), None) == 4.5
+
+
+def test_plans_that_failed_are_counted_and_kept_out_of_the_shares(tmp_path):
+    folder = log_at(tmp_path / "log")
+    rows = [
+        {"observed_at_s": 5.5, "mode": "slow", "timings_ms": {"model": 60.0, "vision": 20.0}},
+        {"observed_at_s": 6.0, "failure": "ActionDecodeError: nine tokens"},
+    ]
+    (folder / "plans.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    media, run = read_logs([folder]), run_of(drive(LIGHT))
+    (scene,) = scenes_of(run, media)
+    assert (scene.note.mode, scene.note.thought) == ("failed", "ActionDecodeError: nine tokens")
+    text = page("t", [run], [scene], {"a": list(media.plans.values())})
+    assert "1 plan in 1 drive (1 further plan failed)" in text and "longest 80 ms" in text
+
+
+def test_a_log_without_images_says_so(tmp_path):
+    writer = RouteWriter(tmp_path / "log", RouteMeta("Havenbrook", "7", 3))
+    for i in range(200):
+        writer.tick(Tick(0.05 * i, 0.5 * i, -2.0, 0.0, 0.0, 10.0, 0.0, 0.0))
+    writer.close({})
+    (scene,) = scenes_of(run_of(drive(LIGHT)), read_logs([tmp_path / "log"]))
+    assert scene.clip == b"" and "holds no images" in scene.trouble
+
+
 def test_the_clip_shows_the_four_seconds_before_and_half_a_second_after(tmp_path):
     media = read_logs([log_at(tmp_path / "log")])
     (scene,) = scenes_of(run_of(drive(LIGHT)), media)
@@ -106,7 +135,7 @@ def test_what_the_planner_thought_stands_beside_the_fault(tmp_path):
     media = read_logs([folder])
     run = run_of(drive(LIGHT))
     (scene,) = scenes_of(run, media)
-    assert (scene.note.thought, scene.note.latency_ms) == ("at 6.0", 90.0)
+    assert (scene.note.thought, scene.note.latency_ms) == ("at 6.0", 90.0) and media.torn == 1
     text = page("t", [run], [scene], {"a": list(media.plans.values())})
     assert "slow, 6.0 s: at 6.0" in text and "data:video/mp4;base64," in text and "histogram of 3 values" in text
     (folder / "plans.jsonl").write_text("{}\n" + whole)

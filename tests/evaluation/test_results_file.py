@@ -32,6 +32,21 @@ def test_a_record_has_the_leaderboards_layout(tmp_path):
     assert document["entry_status"] == "Started" and not document["eligible"]
 
 
+def test_a_record_says_when_each_infraction_appeared_and_what_the_planner_says_of_itself(tmp_path):
+    faults = (
+        Infraction("red_light", "first", time_s=3.05),
+        Infraction("collisions_vehicle", "second", time_s=7.1),
+        Infraction("red_light", "third", time_s=9.0000001),
+    )
+    scores = score(100.0, faults)
+    full = Record("a", 0, 0, "T", "Completed", scores, faults, 5.0, 6.0, 1.0, planner={"slow_share": 0.25})
+    row = full.to_json(0)
+    assert row["infraction_times_s"] == {"red_light": [3.05, 9.0], "collisions_vehicle": [7.1]}
+    assert row["infractions"]["red_light"] == ["first", "third"] and row["planner"] == {"slow_share": 0.25}
+    assert json.loads(json.dumps(row)) == row
+    assert record("a").to_json(0)["infraction_times_s"] == {} == record("a").to_json(0)["planner"]
+
+
 def test_the_global_record_is_worked_out_when_all_routes_are_driven(tmp_path):
     results = ResultsFile(tmp_path / "r.json", EXPECTED, RUN)
     results.add(record("a"))

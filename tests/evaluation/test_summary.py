@@ -23,3 +23,18 @@ def test_seeds_of_one_route_are_not_counted_as_routes_and_faults_are_summed():
     assert summary.driving_score.mean == 80.0 and summary.route_completion.low == 100.0
     assert summary.faults["collisions"] == 3 and summary.statuses == {"Completed": 2, "Perfect": 1}
     assert "collisions         3" in as_text(summary)
+
+
+def test_what_planners_say_of_themselves_is_summed_up_with_intervals():
+    told = {"plans": 50.0, "slow_share": 0.2, "slow_plans": 10.0, "forced_share": 0.1, "thinking_tokens_mean": 30.0}
+    fast = {"plans": 30.0, "slow_share": 0.0, "slow_plans": 0.0, "forced_share": 0.0, "thinking_tokens_mean": 0.0}
+    records = [
+        record(0, 0, 100.0) | {"planner": {**told, "latency_s_mean": 0.5}},
+        record(1, 0, 100.0) | {"planner": {**fast, "latency_s_mean": 0.3}},
+        record(2, 0, 100.0),  # a stranger's agent
+    ]
+    summary = summarise(records)
+    assert summary.plans == 80 and summary.planner["slow plans %"].mean == 10.0
+    assert summary.planner["tokens a thought"].mean == 30.0  # of drives that had thoughts
+    assert "latency, s         0.40 [0.30, 0.50]" in as_text(summary)
+    assert summarise(records[2:]).planner == {} and "plans" not in as_text(summarise(records[2:]))

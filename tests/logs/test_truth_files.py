@@ -33,7 +33,7 @@ def recorded(frames: int = 3) -> truth.RouteTracks:
     """A car at 5 m/s in every frame, a walker from the second frame on, one light that turns red."""
     recorder = TrackRecorder((1.1, 3.9, 1.0, 2.85))
     for f in range(frames):
-        car = Actor(70, "vehicle", np.array([10.0 + 0.5 * f, 3.0, 0.0]), 5.0, 4.5, 2.0)
+        car = Actor(70, "vehicle", np.array([10.0 + 0.5 * f, 3.0, 0.0]), 5.0, 4.5, 2.0, "vehicle.audi.tt")
         walker = Actor(9, "walker", np.array([5.0, 5.0, np.pi / 2]), 1.5, 0.6, 0.6)
         lights = {33: LightState.RED if f else LightState.GREEN}
         recorder.add(0.1 * f, [0.1 * f, 0, 0, 1, 0, 0, 0, 0, 0], [walker, car] if f else [car], lights)
@@ -41,7 +41,8 @@ def recorded(frames: int = 3) -> truth.RouteTracks:
 
 
 def same(a, b):
-    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(dataclasses.astuple(a), dataclasses.astuple(b)))
+    pairs = zip(dataclasses.astuple(a), dataclasses.astuple(b))
+    return all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in pairs)
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -62,6 +63,7 @@ def test_equal_routes_are_equal_bytes(tmp_path):
 def test_actors_are_numbered_once_and_frames_cut_the_rows():
     tracks = recorded()
     assert tracks.actor_id.tolist() == [70, 9]
+    assert tracks.actor_type.tolist() == [b"vehicle.audi.tt", b""]
     assert tracks.offsets.tolist() == [0, 1, 3, 5]
     assert tracks.actor.tolist() == [0, 1, 0, 1, 0]
     assert [truth.ACTOR_KINDS[k] for k in tracks.actor_kind] == ["vehicle", "walker"]
@@ -118,7 +120,7 @@ def test_damage_is_named(tmp_path):
     with np.load(truth.write_tracks(tmp_path, recorded())) as archive:
         table = {name: archive[name] for name in archive.files}
     np.savez(file, **{**table, "schema": np.int64(99)})
-    with pytest.raises(LogError, match="found schema 99, expected 1"):
+    with pytest.raises(LogError, match="found schema 99, expected 2"):
         truth.read_tracks(tmp_path)
     np.savez(file, **{name: value for name, value in table.items() if name != "pose"})
     with pytest.raises(LogError, match="found columns"):

@@ -116,6 +116,46 @@ def figure_of_eight(stop_signs: bool = False) -> Town:
     )
 
 
+def two_lanes(left_ends_at: float = 420.0) -> Town:
+    """Two lanes eastwards side by side, 420 m from x = 0, lane 0 left (y = 0) of lane 1 (y = 3.5), then one on.
+
+    The left lane goes on as lane 2 and the right one as lane 3, unless the left one ends earlier.
+    """
+    whole = left_ends_at >= 420.0
+    plain = [
+        _lane(0, [_line(0, 0, left_ends_at, 0)], 2, right=1),
+        _lane(1, [_line(0, 3.5, 420, 3.5)], 3, left=0 if whole else -1),
+        _lane(2, [_line(420, 0, 700, 0)], 2),
+        _lane(3, [_line(420, 3.5, 700, 3.5)], 3),
+    ]
+    lanes = [dataclasses.replace(lane, successors=()) if lane.index > 1 else lane for lane in plain]
+    if not whole:
+        lanes[0] = dataclasses.replace(lanes[0], successors=())
+    wide = dataclasses.replace(flat_ground(), origin=np.array([-50.0, -400.0]))
+    return dataclasses.replace(
+        figure_of_eight(),
+        name="Straight",
+        lanes=tuple(lanes),
+        signals=(),
+        solids=(),
+        spawn_points=(),
+        ground=wide,
+        lane_grid=LaneGrid(lanes),
+    )
+
+
+@pytest.fixture(scope="session")
+def straight_road() -> Town:
+    """Two lanes side by side."""
+    return two_lanes()
+
+
+@pytest.fixture(scope="session")
+def lane_drop() -> Town:
+    """Two lanes side by side, the left one of which ends after 120 m."""
+    return two_lanes(120.0)
+
+
 def _signal(name: str, kind: str, location: tuple, yaw_deg: float, lane: int, phase: int) -> Signal:
     """Three metres right of the lane; the trigger box covers the lane's last three metres."""
     return Signal(

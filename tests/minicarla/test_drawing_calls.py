@@ -80,6 +80,7 @@ def test_words_and_shapes_are_cleared(session: Session) -> None:
         [[4, [HERE, 5]], COLOR, 1.0],
         [[0, [HERE, 0.1]], ["red", 0, 0], 1.0],
         [[0, [HERE, 0.1]], COLOR, "long"],
+        [[0, [[1e300, 0.0, 0.0], 0.1]], COLOR, 1.0],
     ],
 )
 def test_nonsense_is_refused_and_nothing_is_drawn(session: Session, shape: object) -> None:
@@ -89,11 +90,11 @@ def test_nonsense_is_refused_and_nothing_is_drawn(session: Session, shape: objec
 
 
 def test_shapes_beyond_all_measure_are_drawn_without_harm(session: Session) -> None:
-    far = [1e300, -1e300, 1e300]
+    far = [1e30, -1e30, 1e30]
     for primitive in (
-        [1, [HERE, far, 1e300]],
-        [0, [far, 1e300]],
-        [2, [[far, HERE, -5.0], 1e300]],
+        [1, [HERE, far, 1e30]],
+        [0, [far, 1e30]],
+        [2, [[far, HERE, -5.0], 1e30]],
         [4, [far, "x" * 999]],
     ):
         assert ask(session, "draw_debug_shape", [primitive, COLOR, 0.0, True]) == [[False]]

@@ -171,3 +171,22 @@ def test_thirty_cars_in_the_real_town_flow_without_a_crash():
 
     assert run(world, 90.0, watch) == 0
     assert np.mean(list(driven.values())) > 90.0 * 4.0
+
+
+def test_a_hundred_cars_neither_crash_nor_wait_for_each_other_for_ever():
+    world = World(load_town("Havenbrook"))
+    ids = world.spawn_traffic(100, seed=1)
+    assert len(ids) == 100
+    driven, standing, longest = dict.fromkeys(ids, 0.0), dict.fromkeys(ids, 0.0), 0.0
+
+    def watch() -> None:
+        nonlocal longest
+        for i in ids:
+            speed = abs(world.actors[i].forward_speed)
+            driven[i] += speed * DT
+            standing[i] = standing[i] + DT if speed < 0.1 else 0.0
+        longest = max(longest, *standing.values())
+
+    assert run(world, 100.0, watch) == 0
+    assert longest < 75.0, "one round of the lights takes 45 s"
+    assert np.mean(list(driven.values())) > 100.0 * 3.5

@@ -29,7 +29,8 @@ def write(root: Path, **changes: object) -> None:
 
 def test_the_last_four_of_nine_images_count(tmp_path: Path) -> None:
     write(tmp_path)
-    assert cot.prepare(tmp_path, tmp_path / "out", "val") == {"samples": 1, "broken": 0}
+    counts = cot.prepare(tmp_path, tmp_path / "out", "val")
+    assert (counts["samples"], counts["broken"], counts["with_thought"]) == (1, 0, 0)
     sample = cot.open_split(tmp_path, tmp_path / "out", "val")[0]
     np.testing.assert_allclose([i.read()[8, 8, 0] for i in sample.images["front"]], [100, 120, 140, 160], atol=3)
     assert (sample.speed, sample.acceleration, sample.command) == (5.0, -1.0, Command.LEFT)

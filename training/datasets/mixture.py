@@ -12,7 +12,9 @@ import numpy as np
 
 from autovla_core.action.codebook import Codebook
 from autovla_core.model.encoding import CameraView
+from training import annotation_file
 from training.datasets import registry
+from training.datasets.annotated import Annotated
 from training.datasets.routes import Samples
 from training.datasets.sample import DatasetError, Reader
 from training.datasets.sampled import Columns, SampledDataset
@@ -28,6 +30,7 @@ class SourceConfig:
     split: str = ""  # empty: the data set's training split
     weight: float = 1.0  # share of the draws, relative to the other sources
     held_out: float = 0.02  # share of scenes, by name, that are only validated on
+    thoughts: Path | None = None  # of ``python -m training.annotate``
     options: dict[str, str] = field(default_factory=dict)  # of the data set, such as command: none
     skip_broken: bool = False
     limit: int | None = None  # the first so many samples of each side; None: all
@@ -85,6 +88,8 @@ def open_source(
     split = source.split or registry.entry(source.dataset).train
     registry.refuse_held_out(source.dataset, split, i_know)
     reader = registry.open_split(source.dataset, source.root, source.index, split, source.skip_broken, source.options)
+    if source.thoughts is not None:
+        reader = Annotated(reader, annotation_file.read(source.thoughts))
     training, held_out = split_scenes(reader, source.held_out)
     sides = [numbers[: source.limit] for numbers in (training, held_out)]
     made = [SampledDataset(reader, cameras, codebook, cache, side, workers) if side else None for side in sides]

@@ -66,6 +66,13 @@ DATASETS: Mapping[str, Entry] = {
         options={"point": "centre or rear_axle"},
     ),
     "cot": Entry("training.datasets.cot", held_out=("test", "val"), evaluate="val", train="train"),
+    "bench2drive": Entry(
+        "training.datasets.bench2drive",
+        held_out=("val",),
+        evaluate="val",
+        train="train",
+        options={"command": "near or far: whose waypoint's command is told"},
+    ),
 }
 
 

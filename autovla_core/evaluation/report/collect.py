@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ class Fault:
 
     kind: str  # of scoring.closed_loop.INFRACTIONS
     message: str
+    time_s: float | None = None  # of the drive, when it appeared; only our records tell
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Drive:
     scenario: str = ""
     weather: str = ""
     abilities: tuple[str, ...] = ()
+    planner: Mapping[str, float] = field(default_factory=dict)  # ``Driver.summary``; empty where the file does not say
 
     @property
     def succeeded(self) -> bool:
@@ -64,9 +67,11 @@ class RunResults:
 
     @property
     def benchmark(self) -> tuple[str, str, str]:
-        """What must be equal for two runs to stand in one table: route file, scoring rule, traffic."""
+        """What must be equal for two runs to stand in one table: route file, scoring rule, traffic and conditions."""
         routes = str(self.run.get("routes") or f"unknown, routes {_routes_hash(self.drives)}")
-        return routes, str(self.run.get("rule", "not stated")), str(self.run.get("traffic", "not stated"))
+        traffic = [str(self.run.get("traffic", "not stated"))]
+        traffic += [f"{name} {self.run[name]}" for name in ("weather", "faults") if self.run.get(name)]
+        return routes, str(self.run.get("rule", "not stated")), ", ".join(traffic)
 
 
 def read_run(name: str, file: str | Path, routes: Sequence[str | Path] = ()) -> RunResults:
@@ -151,7 +156,7 @@ def _drive(record: Mapping, known: Mapping[str, Route]) -> Drive:
         score=float(scores["score_composed"]),
         completion=float(scores["score_route"]),
         penalty=float(scores["score_penalty"]),
-        faults=tuple(Fault(kind, str(m)) for kind, messages in record["infractions"].items() for m in messages),
+        faults=_faults(record),
         length_m=float(meta["route_length"]),
         game_s=float(meta["duration_game"]),
         system_s=float(meta["duration_system"]),
@@ -159,6 +164,16 @@ def _drive(record: Mapping, known: Mapping[str, Route]) -> Drive:
         scenario=scenario,
         weather=_weather(record, known.get(route)),
         abilities=tuple(name for name, letter in ABILITIES.items() if letter in letters),
+        planner={str(name): float(value) for name, value in (record.get("planner") or {}).items()},
+    )
+
+
+def _faults(record: Mapping) -> tuple[Fault, ...]:
+    times = record.get("infraction_times_s") or {}
+    return tuple(
+        Fault(kind, str(message), None if time_s is None else float(time_s))
+        for kind, messages in record["infractions"].items()
+        for message, time_s in itertools.zip_longest(messages, times.get(kind, ())[: len(messages)])
     )
 
 

@@ -76,6 +76,29 @@ GROUPINGS: Mapping[str, Callable[[Drive], Sequence[str]]] = {
 }
 
 
+PLANNER = (  # of each drive's ``planner``: column, how it reads it, digits
+    ("slow plans %", lambda p: 100.0 * p["slow_share"], 1),
+    ("of them cut short %", lambda p: 100.0 * p["forced_share"] if p["slow_plans"] else None, 1),
+    ("tokens a thought", lambda p: p["thinking_tokens_mean"] if p["slow_plans"] else None, 1),
+    ("failed plans %", lambda p: 100.0 * p["failures"] / max(p["plans"] + p["failures"], 1.0), 1),
+    ("latency, simulated s", lambda p: p["latency_s_mean"], 2),
+)
+
+
+def planner_figures(drives: Sequence[Drive]) -> dict[str, tuple[Figure, int]]:
+    """Means over drives of what their planners say of themselves, and digits to print; drives that say nothing are
+    left out, and so is a column that no drive fills."""
+    found = {}
+    for name, value, digits in PLANNER:
+        told = [(value(drive.planner), drive.route) for drive in drives if drive.planner]
+        told = [(number, route) for number, route in told if number is not None]
+        if told:
+            values, routes = zip(*told)
+            interval = bootstrap_mean(values, np.random.default_rng(0), routes, resamples=RESAMPLES)
+            found[name] = (Figure(interval, len(values), len(set(routes))), digits)
+    return found
+
+
 def figure(measure: Measure, drives: Sequence[Drive], unit: str = "route") -> Figure:
     """One measure over drives; ``unit`` is what is independent, ``route`` or ``seed``.
 

@@ -1,12 +1,11 @@
 """The seconds before each fault: pictures from a film or a route log, and what the planner thought then.
 
-A leaderboard record says where a fault happened, not when. A route log of the same drive (route and seed)
-gives the time: the first closest pass of the ego by that place. Faults that end a drive need no log.
+Our records say when a fault appeared. Others say only where: then a route log of the same drive (route and seed)
+gives the time, the first closest pass of the ego by that place. Faults that end a drive need no log.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +16,13 @@ import numpy as np
 from autovla_core.errors import LogError
 from autovla_core.evaluation.report.collect import Drive, Fault, RunResults
 from autovla_core.evaluation.report.film import jpeg, mp4, read_seconds, seconds_of
+from autovla_core.logs.plans import PLAN_LINES, LoggedPlan, read_plans
 from autovla_core.logs.reader import RouteLog
 
 BEFORE_S, AFTER_S = 4.0, 0.5
 NEAR_M = 15.0  # a log that never comes this close to the place of a fault is of another drive
 FINAL = {"vehicle_blocked", "route_dev", "route_timeout"}  # kinds that end a drive
-PLANS_FILE = "plans.jsonl"
+FAILED = "failed"
 LOG_RATE = 4.0  # 1/s, images of a route log
 _PLACE = re.compile(r"\(x=(-?[\d.]+), y=(-?[\d.]+), z=-?[\d.]+\)")
 
@@ -32,7 +32,7 @@ class PlanNote:
     """What one plan said besides its poses."""
 
     observed_at_s: float
-    mode: str  # fast or slow
+    mode: str  # fast, slow or failed
     thought: str
     latency_ms: float
 
@@ -44,6 +44,7 @@ class Media:
     logs: Mapping[tuple[str, int], RouteLog] = field(default_factory=dict)
     films: Mapping[tuple[str, int], Path] = field(default_factory=dict)
     plans: Mapping[tuple[str, int], Sequence[PlanNote]] = field(default_factory=dict)
+    torn: int = 0  # plans that a crash cut off while they were written
 
 
 @dataclass(frozen=True)
@@ -68,36 +69,27 @@ def read_logs(folders: Sequence[str | Path]) -> Media:
     """
     logs: dict[tuple[str, int], RouteLog] = {}
     plans: dict[tuple[str, int], Sequence[PlanNote]] = {}
+    torn = 0
     for folder in folders:
         log = RouteLog(folder)
         key = (log.meta.route_id, log.meta.seed)
         if key in logs:
             raise LogError(f"{folder} and {logs[key].folder} both hold route {key[0]} with seed {key[1]}")
         logs[key] = log
-        if (Path(folder) / PLANS_FILE).is_file():
-            plans[key] = read_plans(Path(folder) / PLANS_FILE)
-    return Media(logs, {}, plans)
+        if (Path(folder) / PLAN_LINES).is_file():
+            found = read_plans(Path(folder) / PLAN_LINES)
+            plans[key], torn = notes_of(found.plans), torn + found.torn
+    return Media(logs, {}, plans, torn)
 
 
-def read_plans(file: Path) -> list[PlanNote]:
-    """One JSON object a line: ``observed_at_s``, ``mode``, ``thought``, ``timings_ms``, as the planner server has them.
-
-    Raises:
-        LogError: a line that is none; a last line cut off by a crash is left out.
-    """
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            times = {str(k): float(v) for k, v in row.get("timings_ms", {}).items()}
-            latency = times["total"] if "total" in times else times.get("server", float("nan"))
-            found.append(PlanNote(float(row["observed_at_s"]), str(row["mode"]), str(row.get("thought", "")), latency))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if number == len(lines) and not line.endswith("\n"):
-                break
-            raise LogError(f"{file}:{number} is not a plan: {type(error).__name__} {error}") from None
-    return found
+def notes_of(plans: Sequence[LoggedPlan]) -> list[PlanNote]:
+    """Plans as notes; one that failed has the mode ``failed`` and its error as thought."""
+    return [
+        PlanNote(
+            plan.observed_at_s, FAILED if plan.failure else plan.mode, plan.failure or plan.thought, plan.latency_ms
+        )
+        for plan in plans
+    ]
 
 
 def scenes_of(run: RunResults, media: Media, limit: int = 24) -> list[Scene]:
@@ -116,6 +108,8 @@ def scenes_of(run: RunResults, media: Media, limit: int = 24) -> list[Scene]:
 
 def moment(fault: Fault, drive: Drive, log: RouteLog | None) -> float | None:
     """When a fault happened, in s of the drive; None where neither record nor log tell."""
+    if fault.time_s is not None:
+        return fault.time_s
     place = _PLACE.search(fault.message)
     if fault.kind in FINAL:
         return drive.game_s
@@ -151,6 +145,8 @@ def _from_film(film: Path, time_s: float) -> tuple[list[np.ndarray], float]:
 
 
 def _from_log(log: RouteLog, time_s: float) -> tuple[list[np.ndarray], float]:
+    if not log.cameras:
+        raise LogError(f"the log {log.folder.name} holds no images")
     camera = log.cameras[0]
     ticks = log.image_ticks[camera]
     times = log.ticks["time_s"][ticks]

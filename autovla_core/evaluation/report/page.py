@@ -12,7 +12,7 @@ import numpy as np
 from autovla_core.evaluation.report import charts
 from autovla_core.evaluation.report.collect import RunResults, by_benchmark
 from autovla_core.evaluation.report.figures import GROUPINGS, Figure, counted
-from autovla_core.evaluation.report.gallery import PlanNote, Scene
+from autovla_core.evaluation.report.gallery import FAILED, PlanNote, Scene
 from autovla_core.evaluation.report.style import CSS
 from autovla_core.evaluation.report.tables import (
     benchmark,
@@ -20,6 +20,7 @@ from autovla_core.evaluation.report.tables import (
     fault_table,
     grouping,
     number_html,
+    planner_table,
     scores,
 )
 from autovla_core.scoring.statistics import bootstrap_quantile, bootstrap_share
@@ -54,7 +55,7 @@ def page(
         parts += [benchmark(number, len(tables), key, found), scores(found), comparisons(found)]
         parts += [grouping(found, name) for name in GROUPINGS]
         parts.append(fault_table(found))
-    parts += [_gallery(scenes), _planner(plans or {}), _configuration(runs, facts or {}), _reading()]
+    parts += [_gallery(scenes), _planner(runs, plans or {}), _configuration(runs, facts or {}), _reading()]
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
@@ -98,17 +99,22 @@ def _figure(scene: Scene) -> str:
     )
 
 
-def _planner(plans: Mapping[str, Sequence[Sequence[PlanNote]]]) -> str:
-    parts = [_plan_figures(name, drives) for name, drives in plans.items() if any(drives)]
-    return f"<h2>Planner</h2>{''.join(parts)}" if parts else ""
+def _planner(runs: Sequence[RunResults], plans: Mapping[str, Sequence[Sequence[PlanNote]]]) -> str:
+    parts = [planner_table(runs)]
+    parts += [_plan_figures(name, drives) for name, drives in plans.items() if any(drives)]
+    return f"<h2>Planner</h2>{''.join(parts)}" if any(parts) else ""
 
 
 def _plan_figures(name: str, drives: Sequence[Sequence[PlanNote]]) -> str:
-    notes = [(number, note) for number, drive in enumerate(drives) for note in drive]
+    asked = [(number, note) for number, drive in enumerate(drives) for note in drive]
+    notes = [(number, note) for number, note in asked if note.mode != FAILED]
+    if not notes:
+        return f"<h3>{escape(name)}</h3><p>All of {counted(len(asked), 'plan')} failed.</p>"
     groups = [number for number, _ in notes]  # plans of one drive are alike: whole drives are drawn
     slow = bootstrap_share([note.mode == "slow" for _, note in notes], np.random.default_rng(0), groups)
     share = number_html(Figure(slow, len(notes), len(set(groups)), "drive"), 1)
     said = f"{counted(len(notes), 'plan')} in {counted(len(set(groups)), 'drive')}"
+    said += f" ({counted(len(asked) - len(notes), 'further plan')} failed)" if len(asked) > len(notes) else ""
     return f"<h3>{escape(name)}</h3><p>Slow thinking: {share} % of {said}.</p>{_latencies(notes)}"
 
 

@@ -18,6 +18,7 @@ from autovla_core.evaluation.report.figures import (
     counted,
     figure,
     grouped,
+    planner_figures,
     with_missing,
 )
 from autovla_core.scoring.closed_loop import INFRACTIONS
@@ -182,6 +183,22 @@ def fault_table(runs: Sequence[RunResults]) -> str:
     return f"<h3>Faults a drive, and how drives ended</h3>{table_html(head, rows, 'cards')}{_fault_list(runs)}"
 
 
+def planner_table(runs: Sequence[RunResults]) -> str:
+    """One row a run whose records say how its planner thought; nothing if none does."""
+    told = [(run, planner_figures(run.drives)) for run in runs if any(drive.planner for drive in run.drives)]
+    columns = list(dict.fromkeys(name for _, found in told for name in found))
+    rows = []
+    for run, found in told:
+        plans = sum(drive.planner.get("plans", 0.0) for drive in run.drives)
+        n = f'<span class="dim n">{counted(round(plans), "plan")}</span>'
+        cells = "".join(
+            f'<td data-label="{escape(name)}">{number_html(*found[name])}</td>' if name in found else "<td></td>"
+            for name in columns
+        )
+        rows.append(f'<tr><th scope="row">{escape(run.name)}{n}</th>{cells}</tr>')
+    return table_html(["run", *columns], rows, "cards") if rows else ""
+
+
 def _count_of(kind: str) -> Measure:
     name = kind.replace("_", " ")
     return Measure(name, lambda drive: float(sum(fault.kind == kind for fault in drive.faults)), "rate", None)
@@ -211,10 +228,14 @@ def _fault_list(runs: Sequence[RunResults]) -> str:
 
 
 def _fault_rows(drive: Drive) -> list[str]:
-    told = [(fault.kind.replace("_", " "), fault.message) for fault in drive.faults]
+    told = [(fault.kind.replace("_", " "), fault.message + _when(fault.time_s)) for fault in drive.faults]
     told += [("error", drive.detail)] if drive.detail else []
     name = f'<th scope="row">route {escape(drive.route)}<span class="dim n">seed {drive.seed}</span></th>'
     return [f"<tr>{name}{_short('kind', kind)}{_short('message', message)}</tr>" for kind, message in told]
+
+
+def _when(time_s: float | None) -> str:
+    return "" if time_s is None else f" ({time_s:.1f} s)"
 
 
 def table_html(head: Sequence[str], rows: Sequence[str], kind: str) -> str:

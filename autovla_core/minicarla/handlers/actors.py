@@ -19,7 +19,8 @@ def find(session: Session, actor_id: object) -> Actor:
 def by_id(session: Session, ids: object) -> list:
     """Unknown ids are left out without a word, as CARLA does."""
     actors, port = session.world.actors, session.simulation.stream_port
-    return [values.actor(actors[i], port) for i in values.fields_of(ids, 0, "actor ids") if i in actors]
+    wanted = [values.integer(i, "actor id") for i in values.fields_of(ids, 0, "actor ids")]
+    return [values.actor(actors[i], port) for i in wanted if i in actors]
 
 
 def spawn(session: Session, description: object, pose: object) -> list:

@@ -20,7 +20,7 @@ def draw_shape(session: Session, shape: object) -> None:
     """DebugShape: primitive, colour, life time; the fourth field changes nothing in CARLA either."""
     primitive, color, life_time = values.fields_of(shape, 3, "DebugShape")[:3]
     index, content = values.fields_of(primitive, 2, "primitive of a DebugShape")[:2]
-    if index in HUD:
+    if values.integer(index, "kind of a DebugShape") in HUD:
         return
     if index not in PRIMITIVES:
         raise values.WireValueError(f"primitive {index!r:.20} of a DebugShape; known: 0..{HUD[-1]}")

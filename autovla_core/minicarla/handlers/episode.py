@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from autovla_core.minicarla import town_aliases
 from autovla_core.minicarla.blueprints import BLUEPRINTS
 from autovla_core.minicarla.simulation import MAPS, Session
 from autovla_core.minicarla.wire import stream, values
+from autovla_core.minicarla.world.layout import TownError
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +36,13 @@ def map_data(session: Session) -> str:
     return session.world.town.xodr
 
 
-def required_files(session: Session, folder: object = "") -> list[str]:
-    """None: the client asks for the map itself, and there is no navigation mesh yet."""
-    return []
-
-
 def load_episode(session: Session, name: object, reset_settings: object = True, layers: object = 0) -> None:
-    session.simulation.load(values.text(name, "map name"), bool(reset_settings))
+    """Load a map; the refusal begins with the words of the real server: Map 'X' not found."""
+    wanted = values.text(name, "map name")
+    try:
+        session.simulation.load(wanted, bool(reset_settings))
+    except TownError as error:
+        raise TownError(f"{error}{town_aliases.hint(wanted)}") from None
 
 
 def upload_opendrive(session: Session, xodr: object, parameters: object = None) -> None:
@@ -98,7 +100,10 @@ def set_gravity(session: Session, wanted: object) -> None:
 
 
 def sensor_token(session: Session, stream_id: object) -> list:
-    return [stream.token(values.integer(stream_id, "stream id"), session.simulation.stream_port)]
+    wanted = values.integer(stream_id, "stream id")
+    if not 0 <= wanted < 1 << 32:
+        raise values.WireValueError(f"a stream id lies in 0..{(1 << 32) - 1}; found {wanted}")
+    return [stream.token(wanted, session.simulation.stream_port)]
 
 
 # ------------------------------------------------------------------- saved states: not in CARLA
@@ -120,7 +125,7 @@ def forget_state(session: Session, number: object) -> None:
 
 
 def is_traffic_manager_running(session: Session, port: object) -> bool:
-    return port in session.simulation.traffic_managers
+    return values.integer(port, "port") in session.simulation.traffic_managers
 
 
 def traffic_manager_running(session: Session, port: object) -> list:
@@ -132,13 +137,16 @@ def add_traffic_manager(session: Session, endpoint: object) -> bool:
     """Register (host, port); False if the port is taken."""
     host, port = values.fields_of(endpoint, 2, "Traffic Manager")
     port = values.integer(port, "port")
+    if not 0 < port < 1 << 16:
+        raise values.WireValueError(f"a port lies in 1..65535; found {port}")
     if port in session.simulation.traffic_managers:
         return False
-    session.simulation.traffic_managers[port] = values.text(host, "host")
+    session.simulation.traffic_managers[port] = values.text(host, "host")[:255]
     session.traffic_manager_ports.add(port)
     return True
 
 
 def remove_traffic_manager(session: Session, port: object) -> bool:
-    session.traffic_manager_ports.discard(port)
-    return session.simulation.traffic_managers.pop(port, None) is not None
+    known = values.integer(port, "port")
+    session.traffic_manager_ports.discard(known)
+    return session.simulation.traffic_managers.pop(known, None) is not None

@@ -101,5 +101,6 @@ def control_walker(session: Session, actor_id: object, control: object) -> None:
 def place_walker(session: Session, actor_id: object, pose: object, speed: object) -> None:
     """Where the client's crowd says that a walker is by now, and how fast it walks there."""
     walker, wanted = _walker(session, actor_id), values.decode_pose(pose)
-    session.world.set_transform(walker.id, wanted.location, wanted.rotation)
     walker.control.speed = values.number(speed, "speed")
+    x, y, _ = wanted.location.tolist()
+    session.world.place_walker(walker.id, x, y, float(wanted.rotation[1]))

@@ -77,7 +77,9 @@ def project_point(session: Session, location: object, direction: object, distanc
 
 def cast_ray(session: Session, start: object, end: object) -> list:
     """The point where a ray meets the ground, if it does."""
-    hit = _ground_hit(session, values.decode_vector(start, "start"), values.decode_vector(end, "end"))
+    first, last = values.decode_vector(start, "start"), values.decode_vector(end, "end")
+    reach = float(np.linalg.norm(last - first))
+    hit = _ground_hit(session, first, first + (last - first) * min(1.0, RAY_MAX_M / max(reach, 1e-9)))
     return [] if hit is None else [_labelled(session, hit)]
 
 

@@ -7,37 +7,23 @@ a hill. The shipped file is this program's output, byte for byte.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
-from autovla_core.minicarla.world.opendrive import (
-    SPEED_LIMIT,
-    STOP,
-    YIELD,
-    Arc,
-    Arm,
-    Geometry,
-    LaneSpec,
-    Line,
-    Network,
-    Pose,
-    Road,
-    ramp,
-)
-from autovla_core.minicarla.world.opendrive_xml import to_xml
+from autovla_core.minicarla.towns import writing
+from autovla_core.minicarla.towns.cross_sections import street
+from autovla_core.minicarla.towns.plan import Meeting, add_roundabout
+from autovla_core.minicarla.world.opendrive import SPEED_LIMIT, STOP, Arm, Network, Road
+from autovla_core.minicarla.world.opendrive_geometry import Arc, Geometry, Line, Pose, ramp
 
 Node = tuple[int, int]
 
 NAME = "Havenbrook"
-SHIPPED = Path(__file__).with_name(f"{NAME}.xodr")
 
 BLOCK_M = 120.0
 COLUMNS, ROWS = 5, 4
 CUT_M, ROUNDABOUT_CUT_M = 16.0, 30.0
 CORNER_RADIUS_M = 28.0
-RING_RADIUS_M, RING_GAP_RAD = 14.0, math.radians(28.0)
 BOW_RADIUS_M, BOW_RAD = 42.0, math.radians(25.0)
 
 AVENUE_COLUMN = 2
@@ -52,31 +38,6 @@ SPEED_SIGN_BEFORE_END_M = 65.0
 SIDES = {"E": (1, 0), "N": (0, 1), "W": (-1, 0), "S": (0, -1)}  # counter-clockwise
 HEADING = {"E": 0.0, "N": math.pi / 2, "W": math.pi, "S": -math.pi / 2}
 OPPOSITE = {"E": "W", "W": "E", "N": "S", "S": "N"}
-
-
-def street(lanes_per_side: int) -> dict[int, LaneSpec]:
-    """A two-way street: driving lanes, 0.3 m to the kerb, 2.5 m of sidewalk."""
-    center = "broken" if lanes_per_side == 1 else "solid solid"
-    lanes = {0: LaneSpec("none", mark=center, color="yellow")}
-    for side in (1, -1):
-        for i in range(1, lanes_per_side + 1):
-            outer = i == lanes_per_side
-            mark, change = ("solid", "none") if outer else ("broken", "both")
-            lanes[side * i] = LaneSpec("driving", (3.5, 0.0, 0.0, 0.0), mark, lane_change=change)
-        lanes[side * (lanes_per_side + 1)] = LaneSpec("shoulder", (0.3, 0.0, 0.0, 0.0), "curb")
-        lanes[side * (lanes_per_side + 2)] = LaneSpec("sidewalk", (2.5, 0.0, 0.0, 0.0))
-    return lanes
-
-
-def ring_lanes() -> dict[int, LaneSpec]:
-    """The roundabout's one lane, driven counter-clockwise around the island."""
-    return {
-        1: LaneSpec("shoulder", (0.3, 0.0, 0.0, 0.0), "curb"),
-        0: LaneSpec("none", mark="solid", color="yellow"),
-        -1: LaneSpec("driving", (4.5, 0.0, 0.0, 0.0), "solid"),
-        -2: LaneSpec("shoulder", (0.3, 0.0, 0.0, 0.0), "curb"),
-        -3: LaneSpec("sidewalk", (2.5, 0.0, 0.0, 0.0)),
-    }
 
 
 def is_corner(node: Node) -> bool:
@@ -150,7 +111,7 @@ def _add_corner(network: Network, arms: dict[Node, dict[str, Arm]], corner: Node
 
 def _attach(arms: dict[Node, dict[str, Arm]], road: Road, start: tuple[Node, str], end: tuple[Node, str]) -> None:
     heights = [NODE_HEIGHT_M.get(node, 0.0) for node, _ in (start, end)]
-    road.elevation = ramp(*heights, road.length)
+    road.elevation = ((0.0, ramp(*heights, road.length)),)
     arms.setdefault(start[0], {})[start[1]] = (road, "start")
     arms.setdefault(end[0], {})[end[1]] = (road, "end")
 
@@ -160,7 +121,8 @@ def add_junctions(network: Network, arms: dict[Node, dict[str, Arm]]) -> None:
     for node in (n for n in nodes() if not is_corner(n)):
         sides = {side: arms[node][side] for side in SIDES if side in arms[node]}
         if node == ROUNDABOUT:
-            _add_roundabout(network, node, sides)
+            meetings = [Meeting(sides[side], HEADING[side], side) for side in SIDES]
+            add_roundabout(network, "Roundabout", (node[0] * BLOCK_M, node[1] * BLOCK_M), meetings)
             continue
         junction = network.add_junction(f"Node {node[0]}{node[1]}", list(sides.values()))
         if node in SIGNALISED:
@@ -172,20 +134,6 @@ def add_junctions(network: Network, arms: dict[Node, dict[str, Arm]]) -> None:
             for side, arm in sides.items():
                 if node in ALL_WAY_STOP or OPPOSITE[side] not in sides:
                     network.add_signal(arm, STOP)
-
-
-def _add_roundabout(network: Network, node: Node, sides: dict[str, Arm]) -> None:
-    """Four arcs around the island and a small junction at every arm, which yields."""
-    ring = []
-    for side in SIDES:
-        first, last = HEADING[side] + RING_GAP_RAD, HEADING[side] + math.pi / 2 - RING_GAP_RAD
-        x, y = node[0] * BLOCK_M + RING_RADIUS_M * math.cos(first), node[1] * BLOCK_M + RING_RADIUS_M * math.sin(first)
-        arc = Arc(RING_RADIUS_M * (last - first), RING_RADIUS_M)
-        ring.append(network.add_road(f"Ring {side}", Pose(x, y, first + math.pi / 2), [arc], ring_lanes()))
-    for number, side in enumerate(SIDES):
-        joined: list[Arm] = [sides[side], (ring[number - 1], "end"), (ring[number], "start")]
-        network.add_junction(f"Roundabout {side}", joined, widest_turn=math.radians(170))
-        network.add_signal(sides[side], YIELD)
 
 
 def add_speed_signs(network: Network, streets: list[Road]) -> None:
@@ -206,15 +154,5 @@ def build() -> Network:
     return network
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the town Havenbrook as OpenDRIVE.")
-    parser.add_argument("--out", type=Path, default=SHIPPED)
-    arguments = parser.parse_args()
-    network = build()
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(to_xml(network), encoding="utf-8", newline="\n")
-    print(f"{arguments.out}: {len(network.roads)} roads, {len(network.junctions)} junctions")
-
-
 if __name__ == "__main__":
-    main()
+    writing.main(NAME, build)

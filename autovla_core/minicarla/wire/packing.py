@@ -40,5 +40,5 @@ class Unpacker:
         try:
             self._decoder.feed(data)
             yield from self._decoder
-        except (ValueError, msgpack.UnpackException) as error:  # BufferFull is an UnpackException
+        except (ValueError, TypeError, msgpack.UnpackException) as error:  # TypeError: a list as a key of a map
             raise PackingError(f"not msgpack or too large: {error or type(error).__name__}") from error

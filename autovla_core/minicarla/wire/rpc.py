@@ -44,13 +44,13 @@ class CallReader:
 
 def _call(message: object) -> Call:
     if not isinstance(message, list) or len(message) not in (3, 4):
-        raise PackingError(f"a call is an array of 4 (or 3, a notification); found {message!r:.80}")
+        raise PackingError(f"a call is an array of 4 (or 3, a notification); found {ascii(message):.80}")
     kind, message_id = message[0], message[1] if len(message) == 4 else None
     name, arguments = message[-2:]
     if kind != (NOTIFICATION if message_id is None else REQUEST):
-        raise PackingError(f"a call starts with 0 (or 2, a notification); found {message!r:.80}")
+        raise PackingError(f"a call starts with 0 (or 2, a notification); found {ascii(message):.80}")
     if not isinstance(name, str) or not isinstance(arguments, list):
-        raise PackingError(f"a call has a name and an array of parameters; found {message!r:.80}")
+        raise PackingError(f"a call has a name and an array of parameters; found {ascii(message):.80}")
     metadata = arguments[0] if arguments and isinstance(arguments[0], list) else []
     return Call(name, tuple(arguments[1:]), message_id, bool(metadata and metadata[0] is True))
 

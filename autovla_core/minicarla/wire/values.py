@@ -6,7 +6,6 @@ check it: each raises ``WireValueError`` naming the struct.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
@@ -70,6 +69,20 @@ WHEEL = (
     "long_stiff_value",
 )  # and the position, in world centimetres, which only travels to the client
 NO_ROTATION = [0.0, 0.0, 0.0]
+MOST_NUMBER = 1e30  # sums and squares of it stay finite, and it fits into the single precision of the streams
+MOST_CURVE_POINTS = 1000
+MOST_ATTRIBUTES, LONGEST_ATTRIBUTE = 500, 4096
+GEARS = (-1, 20)
+LIGHTEST_KG = 1.0
+SHORTEST_TICK_S, LONGEST_TICK_S = 1e-4, 10.0  # rates, per tick, must stay numbers
+DELTA = "fixed_delta_seconds"
+SETTING_KINDS = {
+    "max_substeps": "integer",
+    "synchronous_mode": "flag",
+    "no_rendering_mode": "flag",
+    "substepping": "flag",
+}
+SETTING_KINDS |= {"deterministic_ragdolls": "flag", "spectator_as_ego": "flag"}
 
 
 class WireValueError(ValueError):
@@ -181,8 +194,8 @@ def fields_of(value: object, count: int, what: str) -> Sequence:
 
 
 def number(value: object, what: str) -> float:
-    """A finite float."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    """A finite float of a size that something in a world can have."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -MOST_NUMBER <= value <= MOST_NUMBER:
         raise WireValueError(f"{what} must be a finite number; found {value!r:.60}")
     return float(value)
 
@@ -216,9 +229,11 @@ def decode_description(value: object) -> Description:
     """ActorDescription."""
     uid, type_id, raw = fields_of(value, 3, "ActorDescription")[:3]
     attributes, types = {}, {}
-    for item in fields_of(raw, 0, "attributes of an ActorDescription"):
+    if len(fields_of(raw, 0, "attributes of an ActorDescription")) > MOST_ATTRIBUTES:
+        raise WireValueError(f"an actor has at most {MOST_ATTRIBUTES} attributes; found {len(raw)}")
+    for item in raw:
         name, kind, content = fields_of(item, 3, "ActorAttributeValue")[:3]
-        attributes[text(name, "attribute id")] = text(content, f"attribute {name}")
+        attributes[text(name, "attribute id")] = text(content, f"attribute {name}")[:LONGEST_ATTRIBUTE]
         types[name] = integer(kind, f"type of attribute {name}")
     return Description(integer(uid, "blueprint uid"), text(type_id, "blueprint id"), attributes, types)
 
@@ -233,7 +248,7 @@ def decode_vehicle_control(value: object) -> VehicleControl:
         hand_brake=bool(hand_brake),
         reverse=bool(reverse),
         manual_gear_shift=bool(manual),
-        gear=integer(gear, "gear"),
+        gear=min(max(integer(gear, "gear"), GEARS[0]), GEARS[1]),
     )
 
 
@@ -275,23 +290,36 @@ def decode_settings(value: object) -> dict[str, object]:
     decoded = dict(zip(SETTINGS, fields_of(value, len(SETTINGS), "EpisodeSettings")))
     delta = optional(decoded["fixed_delta_seconds"], "fixed_delta_seconds")
     seconds = None if delta is None else number(delta, "fixed_delta_seconds")
-    if seconds is not None and not 0.0 <= seconds <= 10.0:
-        raise WireValueError(f"fixed_delta_seconds must lie in 0..10 s; found {seconds}")
-    return dict(decoded, fixed_delta_seconds=seconds or None)
+    if seconds and not SHORTEST_TICK_S <= seconds <= LONGEST_TICK_S:
+        raise WireValueError(
+            f"fixed_delta_seconds must lie in 0..10 s, {SHORTEST_TICK_S} at least if not 0; found {seconds}"
+        )
+    checks = {"integer": integer, "flag": _flag}
+    checked = {n: checks.get(SETTING_KINDS.get(n, ""), number)(v, n) for n, v in decoded.items() if n != DELTA}
+    return {**decoded, **checked, DELTA: seconds or None}
+
+
+def _flag(value: object, what: str) -> bool:
+    """A bool, or the number that stands for one."""
+    if not isinstance(value, (bool, int)):
+        raise WireValueError(f"{what} must be true or false; found {value!r:.60}")
+    return bool(value)
 
 
 def decode_physics(value: object) -> dict[str, object]:
     """VehiclePhysicsControl by name, without the wheels' positions: those are the vehicle's own."""
     decoded = dict(zip(PHYSICS, fields_of(value, len(PHYSICS), "VehiclePhysicsControl")))
-    if number(decoded["mass"], "mass") <= 0.0:
-        raise WireValueError(f"mass must be positive; found {decoded['mass']}")
+    if number(decoded["mass"], "mass") < LIGHTEST_KG:
+        raise WireValueError(f"mass must be positive, at least {LIGHTEST_KG} kg; found {decoded['mass']}")
     for name in ("max_rpm", "moi", "final_ratio", "drag_coefficient", "gear_switch_time", "clutch_strength"):
         decoded[name] = number(decoded[name], name)
     for name in ("torque_curve", "steering_curve"):
-        points = fields_of(decoded[name], 1, name)
+        points = fields_of(decoded[name], 1, name)[:MOST_CURVE_POINTS]
         decoded[name] = [[number(item, name) for item in fields_of(point, 2, name)[:2]] for point in points]
     decoded["center_of_mass"] = numbers(decode_vector(decoded["center_of_mass"], "center_of_mass"))
-    decoded["forward_gears"] = [_named(GEAR, gear, "gear") for gear in fields_of(decoded["forward_gears"], 0, "gears")]
+    decoded["forward_gears"] = [
+        _named(GEAR, gear, "gear") for gear in fields_of(decoded["forward_gears"], 0, "gears")[:MOST_CURVE_POINTS]
+    ]
     decoded["wheels"] = [_named(WHEEL, wheel, "wheel") for wheel in fields_of(decoded["wheels"], 1, "wheels")]
     return decoded
 

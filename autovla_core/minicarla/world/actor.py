@@ -150,6 +150,7 @@ class Walker(Actor):
     control: WalkerControl = field(default_factory=WalkerControl)
     thrown: bool = False  # hit by a car, and still sliding
     walked_m: float = 0.0  # so far: which leg is in front
+    carried: np.ndarray = field(default_factory=lambda: np.zeros(2))  # m, by a crowd's placing since the last tick
 
 
 @dataclass(eq=False)

@@ -16,6 +16,7 @@ from autovla_core.minicarla.world.survey import Strip
 SHOULDER_M = 0.3
 WALK_M = 2.5
 CLOSING_M = 4.0  # junction corners narrower than twice this are filled
+NEAR_WALK_M = 1.0  # a junction that no sidewalk comes near to has no corners to walk on
 OVERLAP_M = 0.05
 ISLAND_MIN_M2, ISLAND_MAX_M2 = 20.0, 2000.0
 
@@ -43,7 +44,7 @@ def survey_areas(strips: Sequence[Strip]) -> Areas:
     road = shapely.union_all([carriage, *junctions])
     taken = shapely.union_all([road, walks.buffer(-OVERLAP_M)])
     corners = []
-    for junction in junctions:
+    for junction in (area for area in junctions if walks.distance(area) < NEAR_WALK_M):
         corners.append(junction.buffer(WALK_M).difference(taken).simplify(0.02))
         taken = taken.union(corners[-1].buffer(-OVERLAP_M))
     islands = tuple(_islands(road))

@@ -16,6 +16,8 @@ from autovla_core.minicarla.world.town import Town
 
 OUT_OF_REACH_M = 1e6  # a body that must not collide is put this far up
 WALKER_MASS = 75.0
+FASTEST = 300.0  # m/s, of vehicles
+EDGE_M = 1e6  # of the world
 THROWN_FROM = 1.0  # m/s that a blow must give a walker to throw it
 INPUT_LOW = np.array([-1.0, -1.0, 0.0, 0.0, -np.inf, 0.0, 0.0])
 INPUT_HIGH = np.array([1.0, 1.0, 1.0, 1.0, np.inf, 1.0, 1.0])
@@ -65,9 +67,17 @@ class Fleet:
         """Read poses and speeds of all members."""
         if self.vehicles:
             self.states[:] = [_state(v) for v in self.vehicles]
+            speeds = self.states[:, vehicle.FORWARD : vehicle.LATERAL + 1]
+            np.clip(speeds, -FASTEST, FASTEST, out=speeds)
         self._place_bodies()
         for i in range(len(self.vehicles), len(self.everybody)):
             self._place_other(i)
+
+    def seen(self) -> np.ndarray:
+        """Bodies (n, BODY_COLUMNS) where eyes see them, also those that nothing collides with."""
+        seen = self.bodies.copy()
+        seen[:, c.CZ] -= np.where(self._lift > OUT_OF_REACH_M / 2, OUT_OF_REACH_M, 0.0)
+        return seen
 
     def move(self, gravity: float, dt: float) -> list[Contact]:
         """Advance all members by one tick and write them back; return who touched whom."""
@@ -80,11 +90,14 @@ class Fleet:
             if member.simulate_physics:
                 ground = self.town.height(float(member.location[0]), float(member.location[1]))
                 walker.advance(member, ground, gravity if member.has_gravity else 0.0, dt)
+            else:
+                walker.carry(member, dt)
             self._place_other(i)
         self._place_bodies()
         contacts = self._collide(dt)
         ground = self.town.ground
         vehicle.settle(self.states, self.inputs, self.rows, ground.heights, ground.origin, CELL_M, gravity, dt)
+        self._mend()
         self._write_back(dt)
         return contacts
 
@@ -156,6 +169,13 @@ class Fleet:
             member.location[:2] = body[c.CX : c.CY + 1]
             member.velocity[:2] = vx, vy
             member.thrown = member.thrown or change > THROWN_FROM
+
+    def _mend(self) -> None:
+        """A vehicle whose numbers exploded (absurd physics, absurd pushes) stands where it was."""
+        for i in np.flatnonzero(~np.isfinite(self.states).all(1) | (np.abs(self.states[:, :3]) > EDGE_M).any(1)):
+            self.states[i] = 0.0
+            self.states[i, : vehicle.X + 3] = np.clip(self.vehicles[i].location, -EDGE_M, EDGE_M)
+            self.states[i, vehicle.YAW] = self.vehicles[i].rotation[1] % 360.0
 
     def _write_back(self, dt: float) -> None:
         self._place_bodies()

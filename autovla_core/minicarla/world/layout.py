@@ -52,6 +52,7 @@ class Signal:
     lanes: tuple[int, ...]  # indices of the lanes that it governs
     junction_id: int  # of a light, stop or yield; -1 for a speed limit
     phase: int  # number of its controller within the junction
+    beside_m: float = 0.0  # parking, bicycle lane or wide shoulder between the lanes and the post
 
 
 @dataclass(frozen=True, eq=False)

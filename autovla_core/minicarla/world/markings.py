@@ -22,6 +22,8 @@ DASH_M, DASH_PERIOD_M = 3.0, 8.0
 STOP_LINE_M = 0.4
 STRIPE_M = 0.55
 YIELD_BLOCKS = 4
+BAY_M = 6.0  # a parking place's length
+LINED = ("driving", "biking", "parking", "median")  # lanes with a painted outer border
 
 WHITE = (0.78, 0.78, 0.76)
 YELLOW = (0.72, 0.5, 0.07)
@@ -31,20 +33,20 @@ COLORS = {"white": WHITE, "yellow": YELLOW}
 def build_markings(strips: Sequence[Strip], signals: Sequence[Signal], crosswalks: np.ndarray) -> Mesh:
     """Return all paint; crosswalks (n, 4, 3) are corners in CARLA's frame."""
     streets = [strip for strip in strips if strip.record.junction_id < 0]
-    return join([_lane_lines(streets), _stop_lines(signals), _stripes(crosswalks)])
+    return join([_lane_lines(streets), _bays(streets), _stop_lines(signals), _stripes(crosswalks)])
 
 
 def _lane_lines(streets: Sequence[Strip]) -> Mesh:
     quads: dict[str, list[np.ndarray]] = {name: [] for name in COLORS}
     centered: set[tuple[int, int]] = set()
-    for strip in (s for s in streets if s.record.type == "driving"):
+    for strip in (s for s in streets if s.record.type in LINED):
         left, right = edges(strip)
         across = (right - left) / np.linalg.norm(right - left, axis=1)[:, None]
         kind, color = strip.record.mark
         inset = EDGE_LINE_INSET_M if kind == "solid" else 0.0
         quads.get(color, quads["white"]).extend(_line(right - inset * across, across, kind))
         road_section = strip.record.key[:2]
-        if abs(strip.record.key[2]) == 1 and road_section not in centered:
+        if strip.record.type == "driving" and abs(strip.record.key[2]) == 1 and road_section not in centered:
             centered.add(road_section)
             two_way = any(s.record.key == (*road_section, -strip.record.key[2]) for s in streets)
             kind, color = strip.record.center_mark
@@ -52,6 +54,26 @@ def _lane_lines(streets: Sequence[Strip]) -> Mesh:
             quads.get(color, quads["white"]).extend(_line(left - inset * across, across, kind))
     marks = [quads_mesh(parts, COLORS[name], Material.MARKING, Tag.ROAD_LINE) for name, parts in quads.items()]
     return join(marks)
+
+
+def _bays(streets: Sequence[Strip]) -> Mesh:
+    """A line across the parking lane between two places."""
+    quads = []
+    for strip in (s for s in streets if s.record.type == "parking"):
+        left, right = (edge + MARK_ABOVE_M * UP for edge in edges(strip))
+        s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(strip.points, axis=0), axis=1))])
+        first = np.arange(BAY_M / 2, s[-1] - BAY_M / 4, BAY_M)
+        corners = [
+            _along(line, s, first + shift * MARK_WIDTH_M)
+            for line, shift in ((left, 0), (right, 0), (right, 1), (left, 1))
+        ]
+        quads.append(np.stack(corners, axis=1))
+    return quads_mesh(quads, WHITE, Material.MARKING, Tag.ROAD_LINE)
+
+
+def _along(line: np.ndarray, s: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Points (n, 3) of a polyline at the stations ``where``."""
+    return np.stack([np.interp(where, s, line[:, axis]) for axis in range(3)], axis=1)
 
 
 def _line(base: np.ndarray, across: np.ndarray, kind: str) -> list[np.ndarray]:
@@ -72,11 +94,8 @@ def _dashes(base: np.ndarray, across: np.ndarray) -> np.ndarray:
     starts = np.arange(DASH_PERIOD_M / 3, s[-1] - DASH_M, DASH_PERIOD_M)
     ends = starts + DASH_M
     left, right = base - across * MARK_WIDTH_M / 2, base + across * MARK_WIDTH_M / 2
-
-    def at(line: np.ndarray, where: np.ndarray) -> np.ndarray:
-        return np.stack([np.interp(where, s, line[:, axis]) for axis in range(3)], axis=1)
-
-    return np.stack([at(left, starts), at(right, starts), at(right, ends), at(left, ends)], axis=1)
+    corners = ((left, starts), (right, starts), (right, ends), (left, ends))
+    return np.stack([_along(line, s, where) for line, where in corners], axis=1)
 
 
 def _stop_lines(signals: Sequence[Signal]) -> Mesh:
@@ -90,7 +109,7 @@ def _stop_lines(signals: Sequence[Signal]) -> Mesh:
         back = np.array([-np.sin(yaw), np.cos(yaw), 0.0])
         center_x, end_y = signal.trigger_center[0], signal.trigger_center[1] - signal.trigger_extent[1]
         center = signal.location + center_x * right + end_y * back + MARK_ABOVE_M * UP
-        half = abs(center_x) - POST_BESIDE_LANE_M - EDGE_LINE_INSET_M
+        half = abs(center_x) - signal.beside_m - POST_BESIDE_LANE_M - EDGE_LINE_INSET_M
         count = YIELD_BLOCKS if signal.kind == "yield" else 1
         size = 2 * half / count
         for number in range(count):

@@ -10,120 +10,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal
 
-Contact = Literal["start", "end"]
-Cubic = tuple[float, float, float, float]
+from autovla_core.minicarla.world.opendrive_geometry import (
+    FLAT,
+    Cubic,
+    Geometry,
+    Pose,
+    Profile,
+    curve_between,
+    ramp,
+    value_of,
+    wrap,
+)
 
-FLAT: Cubic = (0.0, 0.0, 0.0, 0.0)
+Contact = Literal["start", "end"]
+
 STRAIGHT_RAD = math.radians(35.0)
 STOP_LINE_BEFORE_END_M = 1.0
 POST_BESIDE_LANE_M = 1.0
+BESIDE_DRIVING = ("parking", "biking")  # lanes between the driving lanes and the kerb; wide shoulders count too
+WIDE_SHOULDER_M = 0.5
 
 LIGHT, STOP, YIELD, SPEED_LIMIT = "1000001", "206", "205", "274"
-
-
-@dataclass(frozen=True)
-class Pose:
-    """A point and a heading of a reference line."""
-
-    x: float
-    y: float
-    heading: float
-
-    def beside(self, t: float) -> Pose:
-        """The pose t metres to the left."""
-        return Pose(self.x - t * math.sin(self.heading), self.y + t * math.cos(self.heading), self.heading)
-
-    def turned(self) -> Pose:
-        """The same point, looking back."""
-        return Pose(self.x, self.y, self.heading + math.pi)
-
-
-@dataclass(frozen=True)
-class Line:
-    length: float
-
-    def end(self, start: Pose) -> Pose:
-        x = start.x + self.length * math.cos(start.heading)
-        return Pose(x, start.y + self.length * math.sin(start.heading), start.heading)
-
-    def xml(self) -> str:
-        return "<line/>"
-
-
-@dataclass(frozen=True)
-class Arc:
-    """A circle of signed radius, positive to the left."""
-
-    length: float
-    radius: float
-
-    def end(self, start: Pose) -> Pose:
-        heading = start.heading + self.length / self.radius
-        x = start.x + self.radius * (math.sin(heading) - math.sin(start.heading))
-        return Pose(x, start.y - self.radius * (math.cos(heading) - math.cos(start.heading)), heading)
-
-    def xml(self) -> str:
-        return f'<arc curvature="{number(1 / self.radius)}"/>'
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Cubics u(p), v(p), p from 0 to 1, in the frame of the start."""
-
-    length: float
-    u: Cubic
-    v: Cubic
-
-    def end(self, start: Pose) -> Pose:
-        u, v = sum(self.u), sum(self.v)
-        du, dv = self.u[1] + 2 * self.u[2] + 3 * self.u[3], self.v[1] + 2 * self.v[2] + 3 * self.v[3]
-        cos, sin = math.cos(start.heading), math.sin(start.heading)
-        return Pose(start.x + u * cos - v * sin, start.y + u * sin + v * cos, start.heading + math.atan2(dv, du))
-
-    def xml(self) -> str:
-        parts = [
-            f'{name}{axis}="{number(value)}"'
-            for axis, cubic in (("U", self.u), ("V", self.v))
-            for name, value in zip("abcd", cubic, strict=True)
-        ]
-        return f'<paramPoly3 {" ".join(parts)} pRange="normalized"/>'
-
-
-Geometry = Line | Arc | Curve
-
-
-def curve_between(start: Pose, end: Pose) -> Curve | Line:
-    """Return a Hermite cubic that leaves and arrives along the headings, near a circle where one fits."""
-    cos, sin = math.cos(start.heading), math.sin(start.heading)
-    dx, dy = end.x - start.x, end.y - start.y
-    u, v = dx * cos + dy * sin, -dx * sin + dy * cos
-    turn = wrap(end.heading - start.heading)
-    if abs(v) < 1e-6 and abs(turn) < 1e-6:
-        return Line(u)
-    chord = math.hypot(u, v)
-    pull = chord if abs(turn) < 0.05 else 2 * chord * math.tan(turn / 4) / math.sin(turn / 2)
-    tu, tv = pull * math.cos(turn), pull * math.sin(turn)
-    cubic_u = (0.0, pull, 3 * u - 2 * pull - tu, -2 * u + pull + tu)
-    cubic_v = (0.0, 0.0, 3 * v - tv, -2 * v + tv)
-    return Curve(_cubic_length(cubic_u, cubic_v), cubic_u, cubic_v)
-
-
-def _cubic_length(u: Cubic, v: Cubic, steps: int = 400) -> float:
-    points = [(_value(u, k / steps), _value(v, k / steps)) for k in range(steps + 1)]
-    return math.fsum(math.dist(a, b) for a, b in pairwise(points))
-
-
-def wrap(angle: float) -> float:
-    """Return the same direction in [-pi, pi)."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi
-
-
-def number(value: float) -> str:
-    """Nine digits; rounding noise around zero becomes 0."""
-    return f"{round(value, 11) + 0.0:.9g}"
 
 
 @dataclass(frozen=True)
@@ -157,9 +66,10 @@ class Road:
     start: Pose
     geometry: Sequence[Geometry]
     lanes: dict[int, LaneSpec]
-    elevation: Cubic = FLAT
+    elevation: Profile = ((0.0, FLAT),)
     junction: int = -1
     speed_kmh: float = 40.0
+    kind: str = "town"  # of OpenDRIVE: town, rural, motorway
     predecessor: tuple[str, int, str] | None = None  # element type, id, contact point
     successor: tuple[str, int, str] | None = None
     lane_links: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)
@@ -183,34 +93,31 @@ class Road:
         return self.start if contact == "start" else self.poses[-1]
 
     def height(self, contact: Contact) -> float:
-        return _value(self.elevation, 0.0 if contact == "start" else self.length)
+        s, cubic = self.elevation[0 if contact == "start" else -1]
+        return value_of(cubic, 0.0 if contact == "start" else self.length - s)
 
     def width(self, lane: int, contact: Contact) -> float:
-        return _value(self.lanes[lane].width, 0.0 if contact == "start" else self.length)
+        return value_of(self.lanes[lane].width, 0.0 if contact == "start" else self.length)
 
     def inner_border(self, lane: int, contact: Contact) -> float:
         """Signed t of the lane's border next to the reference line."""
         side = 1 if lane > 0 else -1
         return side * math.fsum(self.width(side * i, contact) for i in range(1, abs(lane)))
 
-    def driving(self, contact: Contact, incoming: bool) -> list[int]:
-        """Driving lanes that arrive at (or leave from) this end, innermost first."""
+    def driving(self, contact: Contact, incoming: bool, kind: str = "driving") -> list[int]:
+        """Lanes of a kind that arrive at (or leave from) this end, innermost first."""
         side = -1 if (contact == "end") == incoming else 1
-        return sorted((i for i, lane in self.lanes.items() if lane.type == "driving" and i * side > 0), key=abs)
+        return sorted((i for i, lane in self.lanes.items() if lane.type == kind and i * side > 0), key=abs)
 
-
-def _value(cubic: Cubic, s: float) -> float:
-    a, b, c, d = cubic
-    return a + b * s + c * s**2 + d * s**3
-
-
-def ramp(start: float, end: float, length: float) -> Cubic:
-    """A cubic from one value to another, flat at both ends."""
-    rise = end - start
-    return (start, 0.0, 3 * rise / length**2, -2 * rise / length**3)
+    def beside_driving(self, contact: Contact, side: int) -> float:
+        """Metres of parking, bicycle lane and wide shoulder on one side (-1 right of s, +1 left)."""
+        lanes = [(self.lanes[i].type, self.width(i, contact)) for i in self.lanes if i * side > 0]
+        shoulders = [width for kind, width in lanes if kind == "shoulder" and width > WIDE_SHOULDER_M]
+        return math.fsum([*shoulders, *(width for kind, width in lanes if kind in BESIDE_DRIVING)])
 
 
 Arm = tuple[Road, Contact]
+Movement = tuple[Arm, int, Arm, int]  # from which lane of which road end to which
 
 
 @dataclass(eq=False)
@@ -243,6 +150,22 @@ class Network:
 
         Straight on lane by lane, left from the innermost lane, right from the outermost one.
         """
+        junction = self._open_junction(name, arms)
+        for source in arms:
+            for target in arms:
+                if source[0] is not target[0]:
+                    self._join(junction, source, target, widest_turn)
+        return junction
+
+    def add_lanes_junction(self, name: str, movements: Sequence[Movement]) -> Junction:
+        """Join road ends by exactly these movements: where a motorway parts, merges or loses a lane."""
+        arms = [arm for source, _, target, _ in movements for arm in (source, target)]
+        junction = self._open_junction(name, list(dict.fromkeys(arms)))
+        for source, lane_in, target, lane_out in movements:
+            self._connect(junction, source, lane_in, target, lane_out)
+        return junction
+
+    def _open_junction(self, name: str, arms: Sequence[Arm]) -> Junction:
         junction = Junction(1000 + len(self.junctions), name, list(arms))
         self.junctions.append(junction)
         for road, contact in arms:
@@ -251,10 +174,6 @@ class Network:
                 road.predecessor = link
             else:
                 road.successor = link
-        for source in arms:
-            for target in arms:
-                if source[0] is not target[0]:
-                    self._join(junction, source, target, widest_turn)
         return junction
 
     def _join(self, junction: Junction, source: Arm, target: Arm, widest_turn: float) -> None:
@@ -270,26 +189,41 @@ class Network:
             pairs = [(incoming[0], outgoing[0])] if turn > 0 else [(incoming[-1], outgoing[-1])]
         for lane_in, lane_out in pairs:
             self._connect(junction, source, lane_in, target, lane_out)
+        if abs(turn) < STRAIGHT_RAD:
+            bicycles = source[0].driving(source[1], True, "biking"), target[0].driving(target[1], False, "biking")
+            for lane_in, lane_out in zip(*bicycles, strict=False):
+                self._connect(junction, source, lane_in, target, lane_out)
 
     def _connect(self, junction: Junction, source: Arm, lane_in: int, target: Arm, lane_out: int) -> None:
         start = _lane_border(source, lane_in, arriving=True)
         piece = curve_between(start, _lane_border(target, lane_out, arriving=False))
         width = ramp(source[0].width(lane_in, source[1]), target[0].width(lane_out, target[1]), piece.length)
-        lanes = {0: LaneSpec("none"), -1: LaneSpec("driving", width)}
+        lanes = {0: LaneSpec("none"), -1: LaneSpec(source[0].lanes[lane_in].type, width)}
         road = self.add_road(f"{junction.name} {source[0].name} to {target[0].name}", start, [piece], lanes)
         road.junction = junction.id
-        road.elevation = ramp(source[0].height(source[1]), target[0].height(target[1]), piece.length)
+        road.elevation = ((0.0, ramp(source[0].height(source[1]), target[0].height(target[1]), piece.length)),)
+        road.speed_kmh = min(source[0].speed_kmh, target[0].speed_kmh)
+        road.kind = source[0].kind
         road.predecessor = ("road", source[0].id, source[1])
         road.successor = ("road", target[0].id, target[1])
         road.lane_links[-1] = (lane_in, lane_out)
         junction.connections.append((source, lane_in, road))
 
-    def add_signal(self, arm: Arm, kind: str, before_end: float = STOP_LINE_BEFORE_END_M, value: float = -1) -> int:
-        """Put a signal beside the lanes that arrive at a road's end; returns its id."""
+    def add_signal(
+        self,
+        arm: Arm,
+        kind: str,
+        before_end: float = STOP_LINE_BEFORE_END_M,
+        value: float = -1,
+        lanes: Sequence[int] = (),
+    ) -> int:
+        """Put a signal beside the lanes that arrive at a road's end, for all or only some of them; returns its id."""
         road, contact = arm
-        lanes = road.driving(contact, incoming=True)
+        arriving = road.driving(contact, incoming=True)
         side = -1 if contact == "end" else 1
-        t = side * (math.fsum(road.width(i, contact) for i in lanes) + POST_BESIDE_LANE_M)
+        beside = road.beside_driving(contact, side) + POST_BESIDE_LANE_M
+        t = side * (math.fsum(road.width(i, contact) for i in arriving) + beside)
+        lanes = lanes or arriving
         s = road.length - before_end if contact == "end" else before_end
         orientation = "+" if contact == "end" else "-"
         signal = SignalSpec(self._next_signal, kind, s, t, orientation, value, (min(lanes), max(lanes)))
@@ -316,7 +250,7 @@ class Network:
     def add_crosswalk(self, arm: Arm, gap: float = 0.6, width: float = 2.8) -> None:
         """Paint a crosswalk just inside the junction, beyond the stop line."""
         road, contact = arm
-        paved = [i for i, lane in road.lanes.items() if lane.type in ("driving", "shoulder")]
+        paved = [i for i, lane in road.lanes.items() if lane.type in ("driving", "biking", "shoulder")]
         edges = [math.fsum(road.width(i, contact) for i in paved if i * side > 0) for side in (-1, 1)]
         if contact == "end":
             road.crosswalks.append((road.length, gap, gap + width, -edges[0], edges[1]))

@@ -9,12 +9,11 @@ from autovla_core.minicarla.world.opendrive import (
     SPEED_LIMIT,
     STOP,
     YIELD,
-    Cubic,
     Junction,
     Network,
     Road,
-    number,
 )
+from autovla_core.minicarla.world.opendrive_geometry import Cubic, number
 
 SIGNAL_NAMES = {LIGHT: "Signal_3Light_Post01", STOP: "Sign_Stop", YIELD: "Sign_Yield", SPEED_LIMIT: "Speed_Limit"}
 REFERENCE_S_M = 0.5  # of a light on the connecting roads behind it
@@ -48,7 +47,7 @@ def _road_xml(road: Road) -> Iterator[str]:
             contact = f' contactPoint="{link[2]}"' if link[2] else ""
             yield f'<{tag} elementType="{link[0]}" elementId="{link[1]}"{contact}/>'
     yield "</link>"
-    yield f'<type s="0" type="town"><speed max="{number(road.speed_kmh)}" unit="km/h"/></type>'
+    yield f'<type s="0" type="{road.kind}"><speed max="{number(road.speed_kmh)}" unit="km/h"/></type>'
     yield "<planView>"
     s = 0.0
     for piece, pose in zip(road.geometry, road.poses, strict=False):
@@ -56,7 +55,8 @@ def _road_xml(road: Road) -> Iterator[str]:
         yield f'<geometry {place} length="{number(piece.length)}">{piece.xml()}</geometry>'
         s += piece.length
     yield "</planView>"
-    yield f'<elevationProfile><elevation s="0" {_cubic_xml(road.elevation)}/></elevationProfile>'
+    heights = "".join(f'<elevation s="{number(s)}" {_cubic_xml(cubic)}/>' for s, cubic in road.elevation)
+    yield f"<elevationProfile>{heights}</elevationProfile>"
     yield "<lateralProfile/>"
     yield from _lanes_xml(road)
     yield from _crosswalks_xml(road)

@@ -31,6 +31,7 @@ LEAF_COLORS: tuple[Color, ...] = ((0.05, 0.14, 0.03), (0.08, 0.18, 0.04), (0.04,
 HEDGE_COLOR: Color = (0.045, 0.12, 0.03)
 LAMP_POST_COLOR: Color = (0.1, 0.12, 0.12)
 LAMP_HEAD_COLOR: Color = (0.7, 0.68, 0.6)
+RAIL_COLOR: Color = (0.42, 0.43, 0.44)
 
 STOREY_M = 3.1
 EAVES_M = 0.4
@@ -59,9 +60,9 @@ class Tree:
     turn: float  # rad
 
 
-def draw_house_style(rng: np.random.Generator) -> HouseStyle:
-    """Low houses are mostly gabled, high ones flat."""
-    storeys = int(rng.choice([1, 2, 2, 3, 4, 5, 7]))
+def draw_house_style(rng: np.random.Generator, heights: Sequence[int]) -> HouseStyle:
+    """Of so many storeys, drawn from ``heights``; low houses are mostly gabled, high ones flat."""
+    storeys = int(rng.choice(heights))
     wall = _tinted(WALL_COLORS[int(rng.integers(len(WALL_COLORS)))], rng)
     roof = _tinted(ROOF_COLORS[int(rng.integers(len(ROOF_COLORS)))], rng)
     return HouseStyle(storeys, wall, roof, bool(storeys <= 3 and rng.random() < 0.75))
@@ -185,3 +186,13 @@ def street_lamp(foot: Sequence[float], yaw: float, height: float) -> Mesh:
         box(top + 1.5 * ahead - (0, 0, 0.06), (0.3, 0.1, 0.05), yaw, LAMP_HEAD_COLOR, Material.FLAT, Tag.POLE),
     ]
     return join(parts)
+
+
+def guard_rail(foot: Sequence[float], length: float, yaw: float, top: float) -> list[Mesh]:
+    """One straight piece: a beam along ``yaw`` and the post in its middle."""
+    foot = np.asarray(foot, float)
+    beam = foot + (0.0, 0.0, top - 0.16)
+    return [
+        box(beam, (length / 2, 0.05, 0.16), yaw, RAIL_COLOR, Material.FLAT, Tag.GUARD_RAIL),
+        box(foot + (0, 0, top / 2 - 0.2), (0.05, 0.08, top / 2), yaw, LAMP_POST_COLOR, Material.FLAT, Tag.GUARD_RAIL),
+    ]

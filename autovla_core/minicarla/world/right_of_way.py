@@ -17,6 +17,9 @@ CLEARS_AFTER_S = 3.0
 IMPATIENT_AFTER_S = 12.0  # without a red light; then others wait, whatever their priority
 EXIT_ROOM_M = 8.0
 EXIT_SPEED = 1.5  # m/s: whoever drives faster makes room
+DESPERATE_AFTER_S = 40.0  # without a red light and without room beyond the junction
+FOLLOWING_GAP_M = 2.5
+QUEUED_SPEED = 0.5  # m/s
 
 
 @dataclass(eq=False)
@@ -72,7 +75,7 @@ class RightOfWay:
             self._grant(me.id, crossing)
             return True
         must_stop = self._light_forbids(me, crossing, to_line)
-        if crossing.granted and must_stop:
+        if crossing.granted and (must_stop or self._had_better_wait(me, crossing, to_line, others)):
             self.release(me.id, crossing)
         if crossing.granted:
             return True
@@ -86,6 +89,12 @@ class RightOfWay:
             return False
         self._grant(me.id, crossing)
         return True
+
+    def queue(self, me: Car, crossing: Crossing) -> None:
+        """Note that a driver stands behind others before its line: it holds nothing, or those would wait for it."""
+        self.claims.pop(me.id, None)
+        if crossing.granted:
+            self.release(me.id, crossing)
 
     def _grant(self, driver: int, crossing: Crossing) -> None:
         crossing.granted = True
@@ -115,16 +124,28 @@ class RightOfWay:
             return False
         if any(car.lane in conflicts and car.id != me.id for car in others):
             return False
-        if impatient:
-            return True
-        return self._exit_has_room(me, crossing, others) and not self._must_yield(me, crossing, conflicts, others)
+        if not self._exit_has_room(me, crossing, others):
+            return False
+        return impatient or not self._must_yield(me, crossing, conflicts, others)
 
-    def _exit_has_room(self, me: Car, crossing: Crossing, others: Iterable[Car]) -> bool:
-        reach = EXIT_ROOM_M + me.half_length
-        return not any(
-            car.lane == crossing.exit and car.id != me.id and car.s - car.half_length < reach and car.speed < EXIT_SPEED
+    def _had_better_wait(self, me: Car, crossing: Crossing, to_line: float, others: Sequence[Car]) -> bool:
+        """Whether room beyond the junction has been lost since the grant, and the car can still stop."""
+        return to_line > me.speed**2 / (2.0 * CAN_STOP) and not self._exit_has_room(me, crossing, others)
+
+    def _exit_has_room(self, me: Car, crossing: Crossing, others: Sequence[Car]) -> bool:
+        """Whether this car, and those before it in the junction, fit behind the last one that stands beyond."""
+        if crossing.waited_s > DESPERATE_AFTER_S:
+            return True
+        standing = [
+            car.s - car.half_length
             for car in others
-        )
+            if car.lane == crossing.exit and car.id != me.id and car.speed < EXIT_SPEED
+        ]
+        if not standing:
+            return True
+        before = [car for car in others if car.lane in crossing.lanes and car.id != me.id]
+        taken = sum(2.0 * car.half_length + FOLLOWING_GAP_M for car in before)
+        return min(standing) >= EXIT_ROOM_M + me.half_length + taken
 
     def _must_yield(self, me: Car, crossing: Crossing, conflicts: set[int], others: Iterable[Car]) -> bool:
         """Whether a moving car with priority will need a conflicting lane soon."""

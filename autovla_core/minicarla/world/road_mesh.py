@@ -13,7 +13,7 @@ from autovla_core.minicarla.world.areas import OVERLAP_M, Areas, edges, polygons
 from autovla_core.minicarla.world.ground import CELL_M, Ground
 from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, from_quads, join
 from autovla_core.minicarla.world.surfaces import UP, drape, lay, quads_mesh, ribbon
-from autovla_core.minicarla.world.survey import Strip, simplify
+from autovla_core.minicarla.world.survey import Strip, outermost, simplify
 
 KERB_M = 0.15  # height of a sidewalk above the road
 KERB_WIDTH_M = 0.18
@@ -46,12 +46,16 @@ def build_roads(strips: Sequence[Strip], areas: Areas, ground: Ground) -> Mesh:
 
 def _street_surfaces(streets: Sequence[Strip]) -> Mesh:
     asphalt, paving, kerbs, verges = [], [], [], []
+    open_sides = outermost(streets)
     for strip in streets:
         keep = simplify(strip.points * (1.0, 1.0, 6.0))  # a hill's crest is seen more than a bend's edge
         left, right = (edge[keep] for edge in edges(strip))
         if strip.record.type != "sidewalk":
             beyond = (right - left) * (OVERLAP_M / np.linalg.norm(right - left, axis=1))[:, None]
             asphalt.append(ribbon(left - beyond, right + beyond))
+            if strip.record.key in open_sides and strip.record.mark[0] != "curb":
+                verge = (right - left) * (VERGE_M / np.linalg.norm(right - left, axis=1))[:, None]
+                verges.append(ribbon(right, right + verge - TERRAIN_BELOW_M * UP))
             continue
         across = right - left
         inner = left + across * (KERB_WIDTH_M / np.linalg.norm(across, axis=1))[:, None]

@@ -5,35 +5,43 @@ Right-handed inside; solids are given in CARLA's frame.
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import shapely
 from shapely.geometry import Polygon
 
-from autovla_core.frames import point_from_carla, yaw_to_carla_deg
 from autovla_core.minicarla.world import plants_and_houses as shapes
-from autovla_core.minicarla.world.areas import Areas, edges
+from autovla_core.minicarla.world.areas import Areas
 from autovla_core.minicarla.world.ground import Ground
 from autovla_core.minicarla.world.layout import Solid
 from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, box, join
-from autovla_core.minicarla.world.survey import Strip
+from autovla_core.minicarla.world.site import Front, Site, front_of, rectangle
+from autovla_core.minicarla.world.survey import Strip, outermost
 
-JUNCTION_CLEAR_M = 12.0  # nothing taller than a kerb this near to a junction
-PAVED_CLEAR_M = 1.2
 HOUSE_SETBACK_M = (4.0, 8.0)
-HOUSE_GAP_M = (2.0, 9.0)
 TREE_SPACING_M = (8.0, 19.0)
 TREE_SETBACK_M = (1.4, 2.4)
 LAMP_SPACING_M = 32.0
 LAMP_HEIGHT_M = 6.5
-HEDGE_SHARE, FENCE_SHARE, EMPTY_SHARE = 0.3, 0.25, 0.15
-GROVE_TREES = 170
-CELL_M = 20.0
+HEDGE_SHARE, FENCE_SHARE = 0.3, 0.25
+RAIL_SHOULDER_M = 0.8  # a motorway's shoulder this wide has a rail; those of ramps are narrower on one side
+RAIL_M, RAIL_BEHIND_M, RAIL_TOP_M = 8.0, 0.5, 0.78
+FARM_EVERY_M, FARM_SETBACK_M = 60.0, (9.0, 22.0)
+FIELD_TREE_SPACING_M, FIELD_TREE_SETBACK_M = (7.0, 26.0), (3.5, 14.0)
 FENCE_COLORS = ((0.4, 0.38, 0.34), (0.16, 0.1, 0.06), (0.5, 0.5, 0.5))
+
+
+@dataclass(frozen=True)
+class SceneryStyle:
+    """What is drawn by chance, and how densely."""
+
+    seed: int
+    storeys: tuple[int, ...] = (1, 2, 2, 3, 4, 5, 7)  # drawn from
+    house_gap_m: tuple[float, float] = (2.0, 9.0)
+    empty_share: float = 0.15  # of the places for houses along sidewalks
+    grove_trees: int = 170
+    farm_share: float = 0.25  # of the places for houses along roads without sidewalks
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,118 +52,53 @@ class Scenery:
     solids: tuple[Solid, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Front:
-    """The outer edge of a sidewalk: points (N, 2) in driving direction, unit vectors away from the road."""
-
-    points: np.ndarray
-    s: np.ndarray
-    outward: np.ndarray
-
-    def at(self, s: float, away: float) -> tuple[np.ndarray, float]:
-        """Return the point ``away`` metres behind the edge and the yaw that looks at the road."""
-        i = int(np.clip(np.searchsorted(self.s, s), 1, len(self.s) - 1))
-        share = (s - self.s[i - 1]) / max(self.s[i] - self.s[i - 1], 1e-9)
-        point = self.points[i - 1] + share * (self.points[i] - self.points[i - 1])
-        x, y = self.outward[i - 1]
-        return point + away * self.outward[i - 1], math.atan2(-y, -x)
-
-
-class _Site:
-    """Collects meshes and solids, and knows which ground is still free."""
-
-    def __init__(self, areas: Areas, ground: Ground) -> None:
-        clear = [area.buffer(JUNCTION_CLEAR_M) for area in areas.junctions]
-        self._barred = shapely.union_all([areas.paved.buffer(PAVED_CLEAR_M), *clear])
-        self._paved = areas.paved
-        self._junctions = shapely.union_all(clear)
-        for shape in (self._barred, self._paved, self._junctions):
-            shapely.prepare(shape)
-        self._ground = ground
-        self._taken: defaultdict[tuple[int, int], list[Polygon]] = defaultdict(list)
-        self.parts: list[Mesh] = []
-        self.solids: list[Solid] = []
-
-    def is_free(self, footprint: Polygon, may_touch_paving: bool = False) -> bool:
-        barred = self._junctions if may_touch_paving else self._barred
-        if barred.intersects(footprint) or (may_touch_paving and self._paved.intersects(footprint)):
-            return False
-        return not any(other.intersects(footprint) for cell in _cells(footprint) for other in self._taken[cell])
-
-    def take(self, footprint: Polygon) -> None:
-        for cell in _cells(footprint):
-            self._taken[cell].append(footprint)
-
-    def height(self, xy: np.ndarray) -> float:
-        return self._ground.height(float(xy[0]), float(-xy[1]))
-
-    def lowest(self, footprint: Polygon) -> float:
-        return min(self.height(np.array(corner)) for corner in footprint.exterior.coords)
-
-    def add_solid(self, center: Sequence[float], half: Sequence[float], yaw: float, tag: int, type_id: str) -> None:
-        carla_center = point_from_carla(np.asarray(center, float))
-        self.solids.append(Solid(carla_center, np.asarray(half, float), yaw_to_carla_deg(yaw), tag, type_id))
-
-
-def _cells(footprint: Polygon) -> list[tuple[int, int]]:
-    """The squares of a coarse grid that a footprint's bounds touch."""
-    x0, y0, x1, y1 = (int(bound // CELL_M) for bound in footprint.bounds)
-    return [(i, j) for i in range(x0, x1 + 1) for j in range(y0, y1 + 1)]
-
-
-def build_scenery(strips: Sequence[Strip], areas: Areas, ground: Ground, seed: int | None) -> Scenery:
-    """Return the scenery of one seed; the same seed gives the same bytes. None gives nothing."""
-    if seed is None:
+def build_scenery(strips: Sequence[Strip], areas: Areas, ground: Ground, style: SceneryStyle | None) -> Scenery:
+    """Return the scenery of one style; the same style gives the same bytes. None gives nothing."""
+    if style is None:
         empty = np.zeros((0, 3), np.float32)
         return Scenery(Mesh(empty.reshape(0, 3, 3), empty, np.zeros(0, np.uint8), np.zeros(0, np.uint8)), ())
-    rng = np.random.default_rng(seed)
-    site = _Site(areas, ground)
-    fronts = [_front(s) for s in strips if s.record.type == "sidewalk" and s.record.junction_id < 0]
+    rng = np.random.default_rng(style.seed)
+    site = Site(areas, ground)
+    fronts = [front_of(s) for s in strips if s.record.type == "sidewalk" and s.record.junction_id < 0]
     for front in fronts:
         _add_lamps(site, front)
     for front in fronts:
-        _add_houses(site, front, rng)
+        _add_houses(site, front, rng, style)
     for front in fronts:
         _add_street_trees(site, front, rng)
-    _add_groves(site, fronts, rng)
+    sides = outermost(list(strips))
+    open_strips = [s for s in strips if s.record.key in sides and s.record.type != "sidewalk"]
+    open_strips = [s for s in open_strips if s.record.mark[0] != "curb"]
+    for strip in open_strips:
+        if strip.record.road_kind == "motorway" and strip.width.mean() > RAIL_SHOULDER_M:
+            _add_rails(site, front_of(strip))
+    for strip in open_strips:
+        _add_roadside(site, front_of(strip), rng, style)
+    _add_groves(site, [*fronts, *map(front_of, open_strips)], rng, style.grove_trees)
     return Scenery(join(site.parts), tuple(site.solids))
 
 
-def _front(strip: Strip) -> _Front:
-    left, right = edges(strip)
-    across = (right - left)[:, :2]
-    s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(right[:, :2], axis=0), axis=1))])
-    return _Front(right[:, :2], s, across / np.linalg.norm(across, axis=1)[:, None])
-
-
-def rectangle(center: np.ndarray, length: float, width: float, yaw: float) -> Polygon:
-    """A rectangle of (length along yaw, width across), right-handed."""
-    cos, sin = math.cos(yaw), math.sin(yaw)
-    corners = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)]) * (length / 2, width / 2)
-    return Polygon(corners @ np.array([[cos, sin], [-sin, cos]]) + center)
-
-
-def _add_houses(site: _Site, front: _Front, rng: np.random.Generator) -> None:
+def _add_houses(site: Site, front: Front, rng: np.random.Generator, style: SceneryStyle) -> None:
     s = float(rng.uniform(0.0, 6.0))
     while s < front.s[-1]:
         width, depth = rng.uniform(9.0, 19.0), rng.uniform(9.0, 14.0)
         setback = rng.uniform(*HOUSE_SETBACK_M)
-        style = shapes.draw_house_style(rng)
-        empty = rng.random() < EMPTY_SHARE
+        look = shapes.draw_house_style(rng, style.storeys)
+        empty = rng.random() < style.empty_share
         border = rng.random()
         center, yaw = front.at(s + width / 2, setback + depth / 2)
         footprint = rectangle(center, depth, width, yaw)
         if not empty and site.is_free(footprint):
             site.take(footprint.buffer(0.8))
-            _add_house(site, footprint, center, (depth, width), yaw, style)
+            _add_house(site, footprint, center, (depth, width), yaw, look)
             _add_border(site, front, s, width, border, rng)
-            s += width + rng.uniform(*HOUSE_GAP_M)
+            s += width + rng.uniform(*style.house_gap_m)
         else:
             s += 5.0
 
 
 def _add_house(
-    site: _Site, footprint: Polygon, center: np.ndarray, size: tuple[float, float], yaw: float, style: shapes.HouseStyle
+    site: Site, footprint: Polygon, center: np.ndarray, size: tuple[float, float], yaw: float, style: shapes.HouseStyle
 ) -> None:
     base = site.lowest(footprint) - 0.3
     site.parts.append(shapes.house((*center, base), size, yaw, style))
@@ -163,7 +106,7 @@ def _add_house(
     site.add_solid((*center, base + style.wall_height / 2), half, yaw, Tag.BUILDING, "static.building")
 
 
-def _add_border(site: _Site, front: _Front, s: float, width: float, kind: float, rng: np.random.Generator) -> None:
+def _add_border(site: Site, front: Front, s: float, width: float, kind: float, rng: np.random.Generator) -> None:
     """A hedge or a fence between the house's garden and the sidewalk, with an opening for the door."""
     color = FENCE_COLORS[int(rng.integers(len(FENCE_COLORS)))]
     height = float(rng.uniform(0.8, 1.3))
@@ -184,7 +127,7 @@ def _add_border(site: _Site, front: _Front, s: float, width: float, kind: float,
             site.add_solid(place, half, yaw, look[2], "static.wall")
 
 
-def _add_street_trees(site: _Site, front: _Front, rng: np.random.Generator) -> None:
+def _add_street_trees(site: Site, front: Front, rng: np.random.Generator) -> None:
     s = float(rng.uniform(2.0, 10.0))
     while s < front.s[-1]:
         place, _ = front.at(s, rng.uniform(*TREE_SETBACK_M))
@@ -194,17 +137,17 @@ def _add_street_trees(site: _Site, front: _Front, rng: np.random.Generator) -> N
         s += float(rng.uniform(*TREE_SPACING_M))
 
 
-def _add_groves(site: _Site, fronts: Sequence[_Front], rng: np.random.Generator) -> None:
+def _add_groves(site: Site, fronts: Sequence[Front], rng: np.random.Generator, trees: int) -> None:
     """Trees in the blocks and around the town."""
     points = np.concatenate([front.points for front in fronts])
     low, high = points.min(0) - 45.0, points.max(0) + 45.0
-    for place in rng.uniform(low, high, (GROVE_TREES, 2)):
+    for place in rng.uniform(low, high, (trees, 2)):
         tree = shapes.draw_tree(rng, scale=(0.9, 1.5))
         if site.is_free(rectangle(place, 4.0, 4.0, 0.0)):
             _add_tree(site, place, tree)
 
 
-def _add_tree(site: _Site, place: np.ndarray, tree: shapes.Tree) -> None:
+def _add_tree(site: Site, place: np.ndarray, tree: shapes.Tree) -> None:
     radius = tree.trunk_radius
     site.take(rectangle(place, 3.0, 3.0, 0.0))
     foot = (*place, site.height(place) - 0.15)
@@ -218,7 +161,7 @@ def _lamp_stations(length: float) -> Iterator[float]:
     return ((k + 0.5) * length / count for k in range(count))
 
 
-def _add_lamps(site: _Site, front: _Front) -> None:
+def _add_lamps(site: Site, front: Front) -> None:
     for s in _lamp_stations(float(front.s[-1])):
         place, yaw = front.at(s, 0.35)
         if site.is_free(rectangle(place, 0.3, 0.3, yaw), may_touch_paving=True):
@@ -227,3 +170,38 @@ def _add_lamps(site: _Site, front: _Front) -> None:
             site.parts.append(shapes.street_lamp((*place, base), yaw, LAMP_HEIGHT_M))
             half = (0.07, 0.07, LAMP_HEIGHT_M / 2)
             site.add_solid((*place, base + LAMP_HEIGHT_M / 2), half, yaw, Tag.POLE, "static.pole")
+
+
+def _add_roadside(site: Site, front: Front, rng: np.random.Generator, style: SceneryStyle) -> None:
+    """Beside a road without a sidewalk: now and then a farm, trees in the fields."""
+    for s in np.arange(FARM_EVERY_M / 2, front.s[-1], FARM_EVERY_M):
+        width, depth, setback = rng.uniform(10.0, 18.0), rng.uniform(8.0, 12.0), rng.uniform(*FARM_SETBACK_M)
+        look = shapes.draw_house_style(rng, (1, 2))
+        center, yaw = front.at(float(s), setback + depth / 2)
+        footprint = rectangle(center, depth, width, yaw)
+        if rng.random() < style.farm_share and site.is_free(footprint):
+            site.take(footprint.buffer(0.8))
+            _add_house(site, footprint, center, (depth, width), yaw, look)
+    s = float(rng.uniform(2.0, 10.0))
+    while s < front.s[-1]:
+        place, _ = front.at(s, rng.uniform(*FIELD_TREE_SETBACK_M))
+        tree = shapes.draw_tree(rng, scale=(0.6, 1.4))
+        if site.is_free(rectangle(place, 1.5, 1.5, 0.0)):
+            _add_tree(site, place, tree)
+        s += float(rng.uniform(*FIELD_TREE_SPACING_M))
+
+
+def _add_rails(site: Site, front: Front) -> None:
+    """A beam on posts along the edge, in straight pieces; it leaves junctions and other paving free."""
+    count = max(1, round(float(front.s[-1]) / RAIL_M))
+    stations = np.linspace(0.0, float(front.s[-1]), count + 1)
+    ends = np.array([front.at(float(s), RAIL_BEHIND_M)[0] for s in stations])
+    for start, end in zip(ends[:-1], ends[1:], strict=True):
+        center, run = (start + end) / 2, end - start
+        length, yaw = float(np.hypot(*run)), float(np.arctan2(run[1], run[0]))
+        footprint = rectangle(center, length - 0.2, 0.2, yaw)  # shorter than the piece: neighbours do not touch
+        if site.is_free(footprint, may_touch_paving=True):
+            site.take(footprint)
+            site.parts += shapes.guard_rail((*center, site.height(center)), length, yaw, RAIL_TOP_M)
+            half, middle = (length / 2, 0.08, RAIL_TOP_M / 2), (*center, site.height(center) + RAIL_TOP_M / 2)
+            site.add_solid(middle, half, yaw, Tag.GUARD_RAIL, "static.wall")

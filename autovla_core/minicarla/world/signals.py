@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 from autovla_core.minicarla.world.layout import Lane, Signal
-from autovla_core.minicarla.world.survey import LaneRecord
+from autovla_core.minicarla.world.survey import LaneRecord, Strip, beside_driving
 
 KINDS = {"1000001": "traffic_light", "206": "stop", "205": "yield", "274": "speed_limit"}
 GOVERNING = ("traffic_light", "stop", "yield")
@@ -23,6 +23,7 @@ FAR_POST_CLEARANCE_M = 1.2
 FAR_HEAD_OVERHANG_M = 2.6  # the far head hangs this far from its post towards the road
 TRIGGER_LENGTH_M = 3.0
 SIGN_HALF_M = 1.5
+NEAR_END_M, BENT_M = 30.0, 0.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +34,12 @@ class _Approach:
     center: np.ndarray  # (3,) middle of all of them
     yaw_deg: float
     half_width: float
+    beside_m: float  # what else lies before the kerb
+
+    @property
+    def post_at(self) -> float:
+        """Metres to the right of the centre."""
+        return self.half_width + self.beside_m + POST_BESIDE_LANE_M
 
     def at(self, forward: float, right: float, up: float = 0.0) -> np.ndarray:
         yaw = math.radians(self.yaw_deg)
@@ -40,9 +47,11 @@ class _Approach:
         return self.center + (forward * cos - right * sin, forward * sin + right * cos, up)
 
 
-def build_signals(root: ET.Element, lanes: list[Lane], records: list[LaneRecord]) -> list[Signal]:
-    """Return the signals of all roads in file order; ``records`` belong to the lanes one by one."""
+def build_signals(root: ET.Element, lanes: list[Lane], strips: list[Strip]) -> list[Signal]:
+    """Return the signals of all roads in file order; the driving ones of the strips are the lanes, one by one."""
     phases = _phases(root)
+    beside = beside_driving(strips)
+    records = [strip.record for strip in strips if strip.record.type == "driving"]
     by_road: dict[int, list[tuple[Lane, LaneRecord]]] = {}
     for lane, record in zip(lanes, records, strict=True):
         by_road.setdefault(lane.road_id, []).append((lane, record))
@@ -51,7 +60,7 @@ def build_signals(root: ET.Element, lanes: list[Lane], records: list[LaneRecord]
         for element in road.iterfind("signals/signal"):
             kind = KINDS.get(element.get("type"))
             if kind is not None:
-                approach = _approach(element, by_road[int(road.get("id"))])
+                approach = _approach(element, by_road[int(road.get("id"))], beside)
                 signals.append(_signal(element, kind, approach, lanes, phases))
     return signals
 
@@ -76,7 +85,9 @@ def _phases(root: ET.Element) -> dict[str, int]:
     }
 
 
-def _approach(element: ET.Element, lanes: list[tuple[Lane, LaneRecord]]) -> _Approach:
+def _approach(
+    element: ET.Element, lanes: list[tuple[Lane, LaneRecord]], beside: dict[tuple[int, int, int], float]
+) -> _Approach:
     """Where the signal's s crosses the lanes of its validity; ``lanes`` are those of its road."""
     sign = -1 if element.get("orientation") == "+" else 1
     span = element.find("validity")
@@ -88,12 +99,31 @@ def _approach(element: ET.Element, lanes: list[tuple[Lane, LaneRecord]]) -> _App
         if low <= lane.lane_id <= high and lane.lane_id * sign > 0 and record.s_start <= s <= record.s_end
     ]
     chosen.sort(key=lambda pair: abs(pair[0].lane_id))
-    driven = [s - record.s_start if sign < 0 else record.s_end - s for _, record in chosen]
+    driven = [_driven(lane, record, s) for lane, record in chosen]
     points = [_point_at(lane, along) for (lane, _), along in zip(chosen, driven, strict=True)]
     lane = chosen[0][0]
     yaw = float(lane.yaw_deg[int(np.searchsorted(lane.s, driven[0]).clip(0, len(lane.s) - 1))])
     governed = tuple(lane for lane, _ in chosen)
-    return _Approach(governed, (points[0] + points[-1]) / 2, yaw, sum(lane.width for lane in governed) / 2)
+    half_width = sum(lane.width for lane in governed) / 2
+    return _Approach(
+        governed,
+        (points[0] + points[-1]) / 2,
+        yaw,
+        half_width,
+        beside.get((lane.road_id, lane.section_id, sign), 0.0),
+    )
+
+
+def _driven(lane: Lane, record: LaneRecord, s: float) -> float:
+    """Metres along a lane's own line at the reference line's s.
+
+    In a bend the lane is longer or shorter than the reference line; what stands near an end keeps its distance to it.
+    """
+    length = record.s_end - record.s_start
+    driven = s - record.s_start if lane.lane_id < 0 else record.s_end - s
+    longer = float(lane.s[-1]) - length
+    near_end = length - driven < NEAR_END_M
+    return driven + longer if near_end and abs(longer) > BENT_M else driven
 
 
 def _point_at(lane: Lane, s: float) -> np.ndarray:
@@ -101,7 +131,7 @@ def _point_at(lane: Lane, s: float) -> np.ndarray:
 
 
 def _signal(element: ET.Element, kind: str, approach: _Approach, lanes: list[Lane], phases: dict[str, int]) -> Signal:
-    side = approach.half_width + POST_BESIDE_LANE_M
+    side = approach.post_at
     light = kind == "traffic_light"
     after_line = NEAR_HEAD_AFTER_LINE_M if light else 0.0
     half = _trigger_extent(light, approach)
@@ -117,6 +147,7 @@ def _signal(element: ET.Element, kind: str, approach: _Approach, lanes: list[Lan
         lanes=tuple(lane.index for lane in approach.lanes) if kind in GOVERNING else (),
         junction_id=_junction(approach, lanes) if kind in GOVERNING else -1,
         phase=phases.get(element.get("id"), 0),
+        beside_m=approach.beside_m,
     )
 
 
@@ -132,9 +163,8 @@ def _junction(approach: _Approach, lanes: list[Lane]) -> int:
 
 def _heads(approach: _Approach, lanes: list[Lane]) -> tuple[tuple[np.ndarray, float], ...]:
     facing = (approach.yaw_deg + 180.0) % 360.0
-    beside = approach.half_width + POST_BESIDE_LANE_M
-    near = approach.at(NEAR_HEAD_AFTER_LINE_M - PLATE_BEFORE_POST_M, beside, NEAR_HEAD_HEIGHT_M)
-    right = approach.half_width + FAR_POST_BESIDE_LANE_M
+    near = approach.at(NEAR_HEAD_AFTER_LINE_M - PLATE_BEFORE_POST_M, approach.post_at, NEAR_HEAD_HEIGHT_M)
+    right = approach.half_width + approach.beside_m + FAR_POST_BESIDE_LANE_M
     far = approach.at(_far_side(approach, right, lanes), right - FAR_HEAD_OVERHANG_M, FAR_HEAD_HEIGHT_M)
     return (near, facing), (far, facing)
 

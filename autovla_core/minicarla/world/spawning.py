@@ -15,6 +15,8 @@ from autovla_core.minicarla.world.mesh import Tag
 
 UNKNOWN_BLUEPRINT = "Spawn failed because of invalid actor description"
 PLACE_TAKEN = "Spawn failed because of collision at spawn position"
+TOO_MANY = "Spawn failed because the world is full"
+MOST_ACTORS = 20_000
 PARENT_MISSING = "unable to attach actor: parent actor not found"
 
 LIGHT_BOX = ((0.0, 0.0, 2.5), (0.3, 0.3, 2.5))  # centre, half sizes

@@ -16,8 +16,9 @@ import shapely
 from autovla_core import geometry
 from autovla_core.minicarla.world.layout import Lane, TownError
 
-DRAWN_TYPES = ("driving", "shoulder", "sidewalk")
-STEP_M = {"driving": 0.85, "shoulder": 2.0, "sidewalk": 2.0}
+STEP_M = {"driving": 0.85, "shoulder": 2.0, "sidewalk": 2.0, "parking": 2.0, "biking": 2.0, "median": 2.0}
+BESIDE_DRIVING = ("parking", "biking")  # lanes between the driving lanes and the kerb; wide shoulders count too
+WIDE_SHOULDER_M = 0.5
 END_GAP_M = 1e-3  # waypoints exactly at a section's end belong to the next one
 STRAIGHT_DEG = 35.0
 CONFLICT_M = 2.0
@@ -38,6 +39,7 @@ class LaneRecord:
     mark: tuple[str, str]  # type, colour of its outer border
     center_mark: tuple[str, str]  # of the section's centre line
     speed_limit_kmh: float
+    road_kind: str  # of OpenDRIVE: town, rural, motorway ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,17 +62,18 @@ def read_records(root: ET.Element) -> Iterator[LaneRecord]:
     """Yield every lane of the kinds that are drawn or driven, in file order."""
     for road in root.iter("road"):
         length, junction = float(road.get("length")), int(road.get("junction"))
-        limit = road.find("type/speed")
+        limit, kind = road.find("type/speed"), road.find("type")
         speed = float(limit.get("max")) if limit is not None else DEFAULT_SPEED_KMH
         sections = road.findall("lanes/laneSection")
         starts = [float(section.get("s")) for section in sections] + [length]
         for number, section in enumerate(sections):
             center = _mark(section.find("center/lane"))
             for lane in [*section.iterfind("left/lane"), *section.iterfind("right/lane")]:
-                if lane.get("type") in DRAWN_TYPES:
+                if lane.get("type") in STEP_M:
                     key = (int(road.get("id")), number, int(lane.get("id")))
                     span = starts[number], starts[number + 1]
-                    yield LaneRecord(key, junction, lane.get("type"), *span, _mark(lane), center, speed)
+                    road_kind = kind.get("type", "town") if kind is not None else "town"
+                    yield LaneRecord(key, junction, lane.get("type"), *span, _mark(lane), center, speed, road_kind)
 
 
 def _mark(lane: ET.Element) -> tuple[str, str]:
@@ -104,6 +107,30 @@ def _sample(carla_map: object, record: LaneRecord) -> Strip:
     if not np.isfinite(table).all():
         raise TownError(f"road {road} lane {lane} has a waypoint that is not a number")
     return Strip(record, table[:, :3], table[:, 3], table[:, 4])
+
+
+def beside_driving(strips: list[Strip]) -> dict[tuple[int, int, int], float]:
+    """Metres of parking, bicycle lane and wide shoulder by (road, section, side); side +1 is that of positive ids."""
+    found: dict[tuple[int, int, int], float] = {}
+    for strip in strips:
+        road, section, lane = strip.record.key
+        width = float(strip.width.mean())
+        kind = strip.record.type
+        if kind in BESIDE_DRIVING or (kind == "shoulder" and width > WIDE_SHOULDER_M):
+            side = (road, section, 1 if lane > 0 else -1)
+            found[side] = found.get(side, 0.0) + width
+    return found
+
+
+def outermost(strips: list[Strip]) -> set[Key]:
+    """The lanes that nothing lies beyond, of roads outside junctions."""
+    last: dict[tuple[int, int, bool], Key] = {}
+    for strip in strips:
+        road, section, lane = strip.record.key
+        side = (road, section, lane > 0)
+        if strip.record.junction_id < 0 and (side not in last or abs(lane) > abs(last[side][2])):
+            last[side] = strip.record.key
+    return set(last.values())
 
 
 def build_lanes(carla_map: object, strips: list[Strip]) -> list[Lane]:

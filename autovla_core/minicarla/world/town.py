@@ -18,12 +18,20 @@ from autovla_core.minicarla.world.areas import survey_areas
 from autovla_core.minicarla.world.ground import Ground, LaneGrid, build_ground
 from autovla_core.minicarla.world.layout import Lane, Signal, Solid, TownError
 from autovla_core.minicarla.world.mesh import Mesh
+from autovla_core.minicarla.world.scenery import SceneryStyle
 
 __all__ = ["TOWNS", "Lane", "Signal", "Solid", "Town", "TownError", "load_opendrive", "load_town"]
 
-TOWNS = ("Havenbrook",)
+SCENERY = {
+    "Havenbrook": SceneryStyle(seed=7),
+    "Pennyfield": SceneryStyle(seed=11, grove_trees=60),
+    "Ironmere": SceneryStyle(seed=12, storeys=(3, 4, 5, 5, 6, 7, 8), house_gap_m=(0.5, 3.0), empty_share=0.05),
+    "Rowanfold": SceneryStyle(seed=13, storeys=(1, 1, 2, 2, 2, 3), house_gap_m=(4.0, 12.0)),
+    "Kestrelway": SceneryStyle(seed=14, storeys=(1, 2, 3), grove_trees=500),
+    "Fellside": SceneryStyle(seed=15, storeys=(1, 2, 2), grove_trees=900),
+}
+TOWNS = tuple(SCENERY)
 TOWNS_FOLDER = Path(__file__).parent.parent / "towns"
-SCENERY_SEEDS = {"Havenbrook": 7}
 
 SPAWN_EVERY_M = 20.0
 SPAWN_FROM_ENDS_M = 8.0
@@ -63,7 +71,7 @@ def load_town(name: str) -> Town:
     """
     if name not in TOWNS:
         raise TownError(f"no town {name!r}; known: {', '.join(TOWNS)}")
-    return _load(name, (TOWNS_FOLDER / f"{name}.xodr").read_text(encoding="utf-8"), SCENERY_SEEDS[name])
+    return _load(name, (TOWNS_FOLDER / f"{name}.xodr").read_text(encoding="utf-8"), SCENERY[name])
 
 
 def load_opendrive(name: str, xodr_text: str) -> Town:
@@ -75,7 +83,7 @@ def load_opendrive(name: str, xodr_text: str) -> Town:
     return _load(name, xodr_text, None)
 
 
-def _load(name: str, xodr: str, scenery_seed: int | None) -> Town:
+def _load(name: str, xodr: str, style: SceneryStyle | None) -> Town:
     try:
         root = ET.fromstring(xodr)
         carla_map = carla.Map(name, xodr)
@@ -85,15 +93,14 @@ def _load(name: str, xodr: str, scenery_seed: int | None) -> Town:
     lanes = survey.build_lanes(carla_map, strips)
     if not lanes:
         raise TownError(f"town {name!r}: no driving lane")
-    records = [strip.record for strip in strips if strip.record.type == "driving"]
-    placed = signals.build_signals(root, lanes, records)
+    placed = signals.build_signals(root, lanes, strips)
     lanes = signals.with_signals(lanes, placed)
     ground = build_ground(lanes)
     crosswalks = _crosswalks(carla_map)
     areas = survey_areas(strips)
     parts = [road_mesh.build_roads(strips, areas, ground), markings.build_markings(strips, placed, crosswalks)]
     parts.append(furniture.build_signals_mesh(placed))
-    things = scenery.build_scenery(strips, areas, ground, scenery_seed)
+    things = scenery.build_scenery(strips, areas, ground, style)
     solids = furniture.signal_solids(placed) + things.solids
     return Town(
         name=name,

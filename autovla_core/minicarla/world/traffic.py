@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from autovla_core.minicarla.world import lane_change
 from autovla_core.minicarla.world import traffic_control as t
 from autovla_core.minicarla.world.actor import TrafficLight, Vehicle, VehicleControl
 from autovla_core.minicarla.world.fleet import Fleet
+from autovla_core.minicarla.world.ground import project
+from autovla_core.minicarla.world.lane_change import Change
 from autovla_core.minicarla.world.layout import Lane
-from autovla_core.minicarla.world.right_of_way import Car, Crossing, RightOfWay
+from autovla_core.minicarla.world.right_of_way import QUEUED_SPEED, Car, Crossing, RightOfWay
 from autovla_core.minicarla.world.town import Town
 from autovla_core.minicarla.world.traffic_path import POINTS, RENEW_BEFORE_END_M, Path, build_path
 
@@ -36,6 +40,20 @@ class Driver:
         self.factor = float(self.rng.uniform(SLOWEST, FASTEST))
         self.path: Path | None = None
         self.crossings: list[Crossing] = []
+        self.patience_s = float(np.random.default_rng((seed, number, 1)).uniform(*lane_change.PATIENCE_S))
+        self.held_up_s = 0.0
+        self.rest_s = 0.0  # until it may think of a change again
+        self.change: Change | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What one driver sees of the others."""
+
+    cars: list[Car]
+    bodies: np.ndarray  # (n, BODY_COLUMNS), vehicles first
+    me: int  # own row of it
+    vehicles: int
 
 
 class Traffic:
@@ -47,6 +65,7 @@ class Traffic:
         stops = frozenset(signal.id for signal in town.signals if signal.kind == "stop")
         self._rules = RightOfWay(town.lanes, {light.sign_id: light for light in lights}, stops)
         self._drivers: dict[int, Driver] = {}
+        self._before = _predecessors(town.lanes)
         self._looked_up: dict[int, tuple[float, float, int, float]] = {}  # x, y, lane, s of other cars
         self._make_room(0)
 
@@ -72,7 +91,7 @@ class Traffic:
     def unchanging(self) -> list[object]:
         """Parts that a tick only reads."""
         paths = [driver.path for driver in self._drivers.values()]
-        return [self._town, self._rules.lanes, self._rules.stop_signs, *paths]
+        return [self._town, self._rules.lanes, self._rules.stop_signs, self._before, *paths]
 
     def step(self, fleet: Fleet, dt: float) -> None:
         """Set the controls of all drivers from the gathered state of the world."""
@@ -80,10 +99,13 @@ class Traffic:
         t.locate(self._rows, members, self._paths, fleet.states)
         for number, driver in enumerate(self._drivers.values()):
             self._keep_path(number, driver)
-        cars = self._cars(fleet) if self._drivers else []
+        cars, bodies = self._cars(fleet) if self._drivers else [], fleet.seen()
+        driven = np.zeros(len(fleet.vehicles), np.bool_)
+        driven[members] = True
         for number, driver in enumerate(self._drivers.values()):
+            self._think_of_a_change(number, driver, Surroundings(cars, bodies, int(members[number]), len(driven)), dt)
             self._rows[number, t.STOP_AT] = self._stop_at(number, driver, cars, dt)
-        t.drive(self._rows, members, self._paths, self._speeds, fleet.states, fleet.rows, fleet.bodies)
+        t.drive(self._rows, members, self._paths, self._speeds, fleet.states, fleet.rows, bodies, driven)
         for number, driver in enumerate(self._drivers.values()):
             self._actuate(number, driver)
 
@@ -104,6 +126,7 @@ class Traffic:
         driver.path = path
         self._paths[number], self._speeds[number] = path.xy, path.speed
         self._rows[number, t.LENGTH] = path.length
+        driver.change = None
         driver.crossings = _crossings(self._town.lanes, path)
         for crossing in under_way:
             self._carry_over(driver, crossing)
@@ -166,10 +189,69 @@ class Traffic:
         for crossing in driver.crossings:
             to_line = crossing.line_at - at - half
             if to_line > LOOK_AT_JUNCTION_M + LOOK_AT_JUNCTION_S * me.speed:
+                self._rules.queue(me, crossing)
                 break
+            if me.speed < QUEUED_SPEED and float(self._rows[number, t.GAP]) < to_line:
+                self._rules.queue(me, crossing)
+                return crossing.line_at
             if not self._rules.review(me, crossing, to_line, cars, dt):
                 return crossing.line_at
         return driver.path.length if driver.path.ends else math.inf
+
+    # ---- lane changes
+
+    def _think_of_a_change(self, number: int, driver: Driver, around: Surroundings, dt: float) -> None:
+        """Change lanes if the car is held up, or its lane ends, and nobody is cut off."""
+        row, path = self._rows[number], driver.path
+        at, lead = float(row[t.AT]), float(row[t.LEAD])
+        if driver.change is not None:
+            driver.change = None if at > driver.change.until else driver.change
+            return
+        wanted = float(self._speeds[number, min(int(at + 0.5), POINTS - 1)])
+        held_up = lane_change.is_held_up(float(row[t.GAP]), lead, driver.vehicle.forward_speed, wanted)
+        driver.held_up_s = driver.held_up_s + dt if held_up else 0.0
+        driver.rest_s = max(0.0, driver.rest_s - dt)
+        index = path.span_at(at)
+        lane = self._town.lanes[path.spans[index].lane]
+        must = not lane.successors and index == len(path.spans) - 1
+        patience_s = driver.patience_s if lead > lane_change.STANDING_SPEED else lane_change.STANDING_PATIENCE_S
+        if driver.rest_s > 0.0 or not (must or driver.held_up_s > patience_s):
+            return
+        driver.rest_s = lane_change.RETRY_S
+        if not (must or self._has_time(driver, path.spans[index].end - at, at)):
+            return
+        for side, target in (("left", lane.left), ("right", lane.right)):
+            leads_on = target >= 0 and (not must or self._town.lanes[target].successors)
+            if leads_on and self._change(number, driver, side, target, around, must):
+                driver.held_up_s, driver.rest_s = 0.0, lane_change.REST_S
+                return
+
+    @staticmethod
+    def _has_time(driver: Driver, lane_left: float, at: float) -> bool:
+        """Whether enough of the lane is left before its end, and before the next junction."""
+        to_line = driver.crossings[0].line_at - at if driver.crossings else math.inf
+        return lane_left > lane_change.LANE_LEFT_M and to_line > lane_change.CALM_M
+
+    def _change(self, number: int, driver: Driver, side: str, target: int, around: Surroundings, urgent: bool) -> bool:
+        """Take the way into the lane beside if there is a gap; say whether."""
+        lane, vehicle = self._town.lanes[target], driver.vehicle
+        x, y = vehicle.location[:2].tolist()
+        s, offset = project(lane, int(((lane.points[:, :2] - (x, y)) ** 2).sum(1).argmin()), x, y)
+        me = Car(vehicle.id, target, s, max(vehicle.forward_speed, 0.0), float(vehicle.box_extent[0]))
+        before = [self._town.lanes[i] for i in self._before[target]]
+        if not lane_change.is_free_behind(me, s, lane, before, around.cars, urgent):
+            return False
+        fresh = build_path(self._town.lanes, target, s, (), driver.factor, driver.rng)
+        at, length = s + fresh.spans[0].start, lane_change.length_across(me.speed)
+        fresh = lane_change.slanted(fresh, at, offset, length)
+        gap, lead = t.leader(fresh.xy, at, fresh.length, me.speed, around.me, around.bodies, around.vehicles)
+        gains = urgent or gap > self._rows[number, t.GAP] + lane_change.GAIN_M
+        if not gains or gap < lane_change.gap_ahead_needed(me.speed, lead, urgent):
+            return False
+        self._lay(number, driver, fresh, driver.crossings)
+        self._rows[number, t.AT] = at
+        driver.change = Change(side, at + length)
+        return True
 
     def _actuate(self, number: int, driver: Driver) -> None:
         row = self._rows[number].tolist()
@@ -179,7 +261,18 @@ class Traffic:
         lights = BRAKE_LIGHT if brake > 0.05 else 0
         if driver.crossings and driver.crossings[0].line_at - row[t.AT] < 30.0:
             lights |= BLINKERS.get(self._town.lanes[driver.crossings[0].lanes[0]].turn, 0)
+        if driver.change is not None:
+            lights |= BLINKERS[driver.change.side]
         driver.vehicle.light_state = lights
+
+
+def _predecessors(lanes: Sequence[Lane]) -> dict[int, tuple[int, ...]]:
+    """For each lane those that lead into it."""
+    found: dict[int, list[int]] = {lane.index: [] for lane in lanes}
+    for lane in lanes:
+        for following in lane.successors:
+            found[following].append(lane.index)
+    return {index: tuple(before) for index, before in found.items()}
 
 
 def _crossings(lanes: Sequence[Lane], path: Path) -> list[Crossing]:

@@ -13,8 +13,8 @@ from autovla_core.minicarla.world import vehicle as v
 from autovla_core.minicarla.world.traffic_path import POINTS
 
 # Columns of a driver row.
-AT, STOP_AT, LENGTH, OFF_PATH, GAP, THROTTLE, BRAKE, STEER = range(8)
-DRIVER_COLUMNS = 8
+AT, STOP_AT, LENGTH, OFF_PATH, GAP, THROTTLE, BRAKE, STEER, LEAD = range(9)
+DRIVER_COLUMNS = 9
 
 ACCELERATION = 1.8  # m/s2
 COMFORT_BRAKING = 2.5
@@ -25,6 +25,9 @@ STOP_SHORT_M = 0.5  # of a stopping place
 SIDE_MARGIN_M = 0.3
 REACH_MIN_M, REACH_MAX_M, REACH_S = 9.0, 45.0, 4.0
 WALKER_FORESIGHT_S = (0.0, 0.7, 1.4)
+INTRUDER_FORESIGHT_S = (0.4, 0.8, 1.2, 1.6, 2.0)
+INTRUDER_WITHIN_M = 45.0
+INTRUDER_ACROSS = 0.5  # sine of the angle between its way and ours: others are followed, or met in their own lane
 LOOK_AHEAD_M, LOOK_AHEAD_S = 3.0, 0.45
 HOLD_BRAKE = 0.4
 
@@ -92,6 +95,37 @@ def leader(
 
 
 @njit(cache=True)
+def intruder(path: np.ndarray, at: float, speed: float, me: int, bodies: np.ndarray, driven: np.ndarray) -> float:
+    """Return the gap to where a vehicle of somebody else's is about to cross the path just when we come there.
+
+    Cars of this traffic are left out: the rules of the junction keep them apart.
+    """
+    half, gap = bodies[me, c.HY] + SIDE_MARGIN_M, np.inf
+    for k in range(len(driven)):
+        other = bodies[k]
+        dx, dy = other[c.CX] - bodies[me, c.CX], other[c.CY] - bodies[me, c.CY]
+        pace = math.sqrt(other[c.VX] ** 2 + other[c.VY] ** 2)
+        if driven[k] or k == me or pace < 1.0 or dx * dx + dy * dy > INTRUDER_WITHIN_M**2:
+            continue
+        if abs(other[c.CZ] - bodies[me, c.CZ]) > 3.0:
+            continue
+        for foresight in INTRUDER_FORESIGHT_S:
+            middle = at + speed * foresight
+            first = int(max(middle - bodies[me, c.HX], at + 0.5 * bodies[me, c.HX])) + 1
+            last = min(int(middle + bodies[me, c.HX]) + 2, POINTS - 2)
+            ox, oy = other[c.CX] + foresight * other[c.VX], other[c.CY] + foresight * other[c.VY]
+            for j in range(first, last + 1):
+                ux, uy = path[j + 1, 0] - path[j, 0], path[j + 1, 1] - path[j, 1]
+                norm = max(math.sqrt(ux * ux + uy * uy), 1e-6)
+                ux, uy = ux / norm, uy / norm
+                across = abs(ux * other[c.VY] - uy * other[c.VX]) > INTRUDER_ACROSS * pace
+                if across and _blocks(other, ox, oy, path[j, 0], path[j, 1], ux, uy, half):
+                    gap = min(gap, j - at - bodies[me, c.HX])
+                    break
+    return gap
+
+
+@njit(cache=True)
 def follow(speed: float, wanted: float, gap: float, lead_speed: float) -> float:
     """Intelligent-driver acceleration in m/s2."""
     free = 1.0 - (speed / max(wanted, 0.1)) ** 4
@@ -135,6 +169,7 @@ def drive(
     states: np.ndarray,
     rows: np.ndarray,
     bodies: np.ndarray,
+    driven: np.ndarray,
 ) -> None:
     """Fill throttle, brake and steer of every driver, in place.
 
@@ -143,15 +178,19 @@ def drive(
         members: (n,) their rows in ``states``, ``rows`` and ``bodies``
         paths: (n, POINTS, 2)
         speeds: (n, POINTS) m/s
+        driven: (vehicles,) bool, who of the vehicles belongs to this traffic
     """
     for i in range(len(drivers)):
         d, me = drivers[i], members[i]
         state, row = states[me], rows[me]
         speed = max(state[v.FORWARD], 0.0)
         gap, lead_speed = leader(paths[i], d[AT], d[LENGTH], speed, me, bodies, len(states))
-        d[GAP] = gap
+        d[GAP], d[LEAD] = gap, lead_speed
         wanted = speeds[i, min(int(d[AT] + 0.5), POINTS - 1)]
         acceleration = follow(speed, wanted, gap, lead_speed)
+        crossing = intruder(paths[i], d[AT], speed, me, bodies, driven)
+        if crossing < np.inf:
+            acceleration = min(acceleration, follow(speed, wanted, max(crossing, 0.05), 0.0))
         to_stop = d[STOP_AT] - d[AT] - bodies[me, c.HX] - STOP_SHORT_M
         if to_stop < 200.0:
             acceleration = min(acceleration, stop_for(speed, to_stop))

@@ -11,6 +11,8 @@ from autovla_core.minicarla.world.actor import Walker
 JUMP_SPEED = 4.2  # m/s upwards
 THROWN_DECELERATION = 6.0  # m/s2 of a body that slides
 UPRIGHT_BELOW = 0.3  # m/s: slower than this a thrown walker walks again
+RUNNER = 50.0  # m/s: no control makes a walker faster
+FASTEST = 12.0  # m/s: whoever is put further away in a tick was not walking
 
 
 def advance(walker: Walker, ground: float, gravity: float, dt: float) -> None:
@@ -35,10 +37,29 @@ def advance(walker: Walker, ground: float, gravity: float, dt: float) -> None:
     walker.acceleration[:] = (walker.velocity - before) / dt
 
 
+def place(walker: Walker, x: float, y: float, yaw_deg: float, ground: float) -> None:
+    """Put a walker where a crowd outside of this world says that it is by now; ``carry`` then tells its velocity."""
+    walker.carried += (x - walker.location[0], y - walker.location[1])
+    walker.location[:] = x, y, ground + walker.box_extent[2]
+    walker.rotation[:] = 0.0, yaw_deg, 0.0
+
+
+def carry(walker: Walker, dt: float) -> None:
+    """Let a tick pass for a walker that moves only by ``place``: velocity and gait follow from how far it came."""
+    before = walker.velocity.copy()
+    distance = math.hypot(*walker.carried.tolist())
+    walking = distance <= FASTEST * dt
+    walker.velocity[:2] = walker.carried / dt if walking else 0.0
+    walker.velocity[2] = 0.0
+    walker.walked_m += distance if walking else 0.0
+    walker.acceleration[:] = (walker.velocity - before) / dt
+    walker.carried[:] = 0.0
+
+
 def _walking(walker: Walker) -> np.ndarray:
     """Return the (2,) velocity that the control asks for, and face that way."""
     x, y = float(walker.control.direction[0]), float(walker.control.direction[1])
-    length, speed = math.hypot(x, y), max(0.0, float(walker.control.speed))
+    length, speed = math.hypot(x, y), min(max(0.0, float(walker.control.speed)), RUNNER)
     if length < 1e-6 or speed == 0.0:
         return np.zeros(2)
     walker.rotation[1] = math.degrees(math.atan2(y, x))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from autovla_core.minicarla.blueprints import BLUEPRINTS, Blueprint
-from autovla_core.minicarla.world import ackermann, collision, pose, spawning
+from autovla_core.minicarla.world import ackermann, collision, pose, spawning, walker
 from autovla_core.minicarla.world.actor import (
     AckermannGains,
     AckermannTarget,
@@ -120,6 +120,8 @@ class World:
             SpawnError: unknown blueprint, place taken, or no such parent; with CARLA's text.
         """
         blueprint = spawning.blueprint_of(type_id)
+        if len(self.actors) >= spawning.MOST_ACTORS:
+            raise SpawnError(spawning.TOO_MANY)
         if parent_id and parent_id not in self.actors:
             raise SpawnError(spawning.PARENT_MISSING)
         actor = spawning.make_actor(self._next_id, blueprint, attributes)
@@ -222,6 +224,13 @@ class World:
         if isinstance(actor, Vehicle):
             actor.airborne = True
             self._set_planar(actor, actor.velocity)
+
+    def place_walker(self, actor_id: int, x: float, y: float, yaw_deg: float) -> None:
+        """Put a walker, on its feet, where the crowd that leads it says; its velocity follows at the next tick."""
+        placed = self.actor(actor_id)
+        if not isinstance(placed, Walker):
+            raise ActorNotFound(f"unable to use actor {actor_id} as a walker: it is {placed.type_id}")
+        walker.place(placed, x, y, yaw_deg, self.town.height(x, y))
 
     def set_target_velocity(self, actor_id: int, velocity: Sequence[float]) -> None:
         """Give an actor a velocity, m/s in the world; a vehicle's tyres then act on it."""

@@ -1,0 +1,73 @@
+"""What a drive was made with: programs, versions and hashes, for logs that are to be believed later."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+import autovla_core
+from autovla_core.evaluation.episode import EpisodeConfig
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Who drives, and under which rules."""
+
+    agent: Path
+    agent_config: str  # what the agent's setup() gets
+    episode: EpisodeConfig
+
+    def facts(self) -> dict[str, str]:
+        """By name, all text; what is not there is left out."""
+        config = Path(self.agent_config.split("+")[0])
+        return {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "carla": metadata.version("carla"),
+            "code": source_sha256(Path(autovla_core.__file__).parent),
+            **({"agent": sha256(self.agent)} if self.agent.is_file() else {}),
+            **({"agent_config": config.read_text(encoding="utf-8")} if config.is_file() else {}),
+            **{f"weights {file.name}": sha256(file) for file in self._weights(config)},
+        }
+
+    def _weights(self, config: Path) -> list[Path]:
+        """Of the model folder that an agent YAML names; relative ones are relative to the agent's checkout."""
+        if not config.is_file():
+            return []
+        values = yaml.safe_load(config.read_text(encoding="utf-8"))
+        if not isinstance(values, dict) or not isinstance(values.get("checkpoint"), str):
+            return []
+        return sorted((self.agent.resolve().parents[1] / values["checkpoint"]).glob("*.safetensors"))
+
+
+def sha256(file: Path) -> str:
+    """Of a file's bytes; read once as long as it does not change."""
+    stat = file.stat()
+    return _sha256(file, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _sha256(file: Path, mtime_ns: int, size: int) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=4)
+def source_sha256(folder: Path) -> str:
+    """Of every Python file and map below a folder, names included."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".xodr")):
+        digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,122 @@
+"""Drive an agent under growing difficulty and draw its score against it.
+
+    python tools/sweep_robustness.py --routes leaderboard_configs/routes/havenbrook_test20.xml \\
+        --agent agents/autovla_agent.py --agent-config leaderboard_configs/autovla_agent.yaml \\
+        --sweeps leaderboard_configs/robustness/delay.yaml --out runs/robustness --seeds 0,1,2
+
+Without ``--sweeps`` all of leaderboard_configs/robustness are driven. A sweep gives one results file a setting
+(``<out>/<sweep>/<setting>.json``), a table, ``<sweep>.json`` and ``<sweep>.svg``. The same command continues after an
+interruption, and after a change of the list; ``--draw-only`` drives nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from autovla_core.carla_bridge.wheel import require
+from autovla_core.errors import AutoVLAError
+from autovla_core.evaluation.server_process import stop_on_terminate
+from autovla_core.scoring.closed_loop import RULES
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> int:
+    """Return the exit code."""
+    options = _options()
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
+    stop_on_terminate()
+    try:
+        require()
+        _sweeps(options)
+    except AutoVLAError as error:
+        print(f"sweep_robustness: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _sweeps(options: argparse.Namespace) -> None:
+    from autovla_core.evaluation.robustness import read_sweep
+
+    sweeps = {file: read_sweep(file) for file in options.sweeps}  # all are read before any is driven
+    for file, sweep in sweeps.items():
+        folder = options.out / file.stem
+        if not options.draw_only:
+            for number, setting in enumerate(sweep.settings, 1):
+                _drive(options, folder, setting, f"{file.stem} {setting.label} ({number}/{len(sweep.settings)})")
+                _draw(folder, file.stem, sweep, options.out)
+        print(_draw(folder, file.stem, sweep, options.out))
+        print(f"drawing: {options.out / file.stem}.svg\n")
+
+
+def _drive(options: argparse.Namespace, folder: Path, setting, name: str) -> None:
+    from autovla_core.evaluation.episode import EpisodeConfig
+    from autovla_core.evaluation.evaluator import Run, evaluate, fingerprint, jobs_of
+    from autovla_core.evaluation.results import ResultsFile
+    from autovla_core.evaluation.robustness import run_of, slug
+    from autovla_core.evaluation.route_file import read_routes
+
+    episode = EpisodeConfig(options.traffic, rule=options.rule, traffic_manager_port=options.traffic_manager_port)
+    threads = 1 if options.workers > 1 else 2
+    base = Run(options.agent, options.agent_config, episode, options.host, options.port, threads)
+    run = run_of(base, setting, folder)
+    routes = [r for r in read_routes(options.routes) if not options.subset or r.id in options.subset.split(",")]
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    jobs = jobs_of(routes, seeds)
+    stamp = fingerprint(run, options.routes, seeds)
+    results = ResultsFile(folder / f"{slug(setting.label)}.json", [job.route_id for job in jobs], stamp)
+    done = sum(results.has(job.route_id) for job in jobs)
+    with tqdm(total=len(jobs), initial=done, unit="route", desc=name) as bar:
+        evaluate(run, jobs, results, 1 if options.port else options.workers, lambda record: bar.update())
+
+
+def _draw(folder: Path, name: str, sweep, out: Path) -> str:
+    """Write the drawing and the figures of what is there; return the table."""
+    from autovla_core.evaluation.report.collect import read_run
+    from autovla_core.evaluation.report.curve import Mark, curve, rows
+    from autovla_core.evaluation.report.figures import SCORE
+    from autovla_core.evaluation.robustness import as_json, as_markdown, points_of, slug, write_json, write_whole
+
+    files = {setting.label: folder / f"{slug(setting.label)}.json" for setting in sweep.settings}
+    points = points_of(sweep, {label: read_run(label, file) for label, file in files.items() if file.is_file()})
+    if not points:
+        return f"{sweep.title}: nothing was driven yet"
+    marks = [Mark(point.setting.label, point.figures[SCORE.name], point.setting.value) for point in points]
+    drawing = (
+        curve(sweep.title, sweep.axis, SCORE.name, marks) if sweep.numeric else rows(sweep.title, SCORE.name, marks)
+    )
+    write_whole(out / f"{name}.svg", drawing)
+    write_json(out / f"{name}.json", as_json(sweep, points))
+    return as_markdown(sweep, points)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--routes", type=Path, required=True)
+    parser.add_argument("--subset", default="", help="route ids, with commas between")
+    parser.add_argument("--agent", type=Path, default=ROOT / "agents/autovla_agent.py")
+    parser.add_argument("--agent-config", default=str(ROOT / "leaderboard_configs/autovla_agent.yaml"))
+    shipped = sorted((ROOT / "leaderboard_configs/robustness").glob("*.yaml"))
+    parser.add_argument("--sweeps", type=Path, nargs="+", default=shipped)
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+    parser.add_argument("--seeds", default="0", help="with commas between; each drives every route once")
+    parser.add_argument("--traffic", type=int, default=20, help="other cars")
+    parser.add_argument("--rule", default="product", choices=sorted(RULES))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="of a running server; 0 starts minicarla")
+    parser.add_argument("--traffic-manager-port", type=int, default=0, help="on a server other than minicarla")
+    parser.add_argument("--draw-only", action="store_true", help="only draw what is there")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

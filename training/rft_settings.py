@@ -1,0 +1,136 @@
+"""One recipe of reinforcement fine-tuning as values; the defaults are the paper's where it gives any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from autovla_core.errors import ConfigError
+from autovla_core.model.lora import LoraSpec
+from autovla_core.model.sampling import GREEDY, Sampling
+from autovla_core.model.thinking import ThinkingConfig
+from training.loop import LoopConfig
+from training.rewards import RewardConfig
+from training.rft_losses import ADVANTAGES
+from training.sft import DataConfig
+
+WARM = Sampling(temperature=1.0)
+
+
+@dataclass(frozen=True)
+class GrpoConfig:
+    """The objective.
+
+    Raises:
+        ConfigError: a value that makes no objective.
+    """
+
+    group: int = 8  # answers to a prompt; the paper does not say how many
+    prompts: int = 16  # a step, over all ranks
+    advantage: str = "normalised"  # of ``rft_losses.ADVANTAGES``
+    least_spread: float = 1e-6  # of a group's rewards, best minus worst; less: it is dead
+    divisor: float | None = None  # of the sum over an answer's choices; None: their number (Dr. GRPO: a constant)
+    beta: float = 0.04  # of the KL to the model that training began with; 0: that model is not even kept
+    updates: int = 1  # of the weights for each draw
+    clip: float = 0.2  # of the ratio; matters from the second update on
+
+    def __post_init__(self) -> None:
+        if self.advantage not in ADVANTAGES:
+            raise ConfigError(f"grpo.advantage {self.advantage!r}; known: {', '.join(ADVANTAGES)}")
+        if self.group < 2:
+            raise ConfigError(
+                f"grpo.group {self.group}: a group of one has nothing to be compared with; take 2 or more"
+            )
+        if self.prompts < 1 or self.updates < 1 or self.beta < 0.0 or not 0.0 < self.clip < 1.0:
+            raise ConfigError(
+                f"grpo: found prompts {self.prompts}, updates {self.updates}, beta {self.beta}, clip {self.clip}; "
+                "expected 1 or more, 1 or more, 0 or more, between 0 and 1"
+            )
+        if not self.least_spread >= 0.0:
+            raise ConfigError(f"grpo.least_spread {self.least_spread}: expected 0 or more")
+        if self.divisor is not None and not self.divisor > 0.0:
+            raise ConfigError(f"grpo.divisor {self.divisor}: expected more than 0, or none")
+
+
+@dataclass(frozen=True)
+class StepsConfig:
+    """Length of a run and its optimizer; a step is one draw of answers and its updates."""
+
+    steps: int
+    lr: float = 1e-4
+    final_lr: float = 1.0  # of lr, by a cosine
+    warmup: int = 10  # steps
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: float = 1.0  # norm of the gradient
+    save_minutes: float = 3.0
+    validate_every: int = 25  # steps
+
+    @property
+    def schedule(self) -> LoopConfig:
+        """What ``loop.learning_rate`` reads."""
+        return LoopConfig(steps=self.steps, lr=self.lr, final_lr=self.final_lr, warmup=self.warmup)
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """Standard deviations of what is added to a prompt's state: as in SFT, or RFT unlearns to live with it."""
+
+    speed: float = 0.0  # m/s
+    acceleration: float = 0.0  # m/s2
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Greedy answers to held-out prompts."""
+
+    samples: int = 128
+    batch: int = 32
+    best: str = "reward"  # the value, higher is better, that says which model is kept
+    at_least: dict[str, float] = field(default_factory=dict)  # values that a model must reach to be kept
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """How much goes through the model at once; changes nothing but rounding."""
+
+    prompts: int = 16
+    answers: int = 128
+
+
+@dataclass(frozen=True)
+class RftConfig:
+    """One recipe file.
+
+    Raises:
+        ConfigError: answers that would all be the same, or depend on a clock.
+    """
+
+    out: Path
+    init: Path  # the model folder to start from: SFT's
+    data: DataConfig
+    loop: StepsConfig
+    grpo: GrpoConfig = GrpoConfig()
+    reward: RewardConfig = RewardConfig()
+    thinking: ThinkingConfig = ThinkingConfig("adaptive", words=WARM, actions=WARM)
+    lora: LoraSpec | None = None  # None: all weights of the language model; the vision tower is always frozen
+    noise: NoiseConfig = NoiseConfig()
+    validation: ValidationConfig = ValidationConfig()
+    memory: MemoryConfig = MemoryConfig()
+    seed: int = 0
+    threads: int = 2
+    device: str = "cpu"  # cpu or cuda
+
+    def __post_init__(self) -> None:
+        words = self.thinking.mode != "fast" and self.thinking.words.greedy
+        if words or self.thinking.actions.greedy:
+            raise ConfigError(
+                "thinking: words and actions must be drawn by chance; give them a temperature (paper: 1.0)"
+            )
+        if self.thinking.deadline_ms is not None:
+            raise ConfigError("thinking.deadline_ms: answers that depend on a clock cannot be drawn twice; take it out")
+
+    @property
+    def greedy(self) -> ThinkingConfig:
+        """How the model answers when it is validated."""
+        return replace(self.thinking, words=GREEDY, actions=GREEDY)
