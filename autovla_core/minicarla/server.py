@@ -6,6 +6,7 @@ written as far as the peer takes them; the rest waits in its backlog.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import selectors
@@ -155,7 +156,8 @@ class Server:
     def stop(self) -> None:
         """Leave ``run`` after the call at hand; may be called from a signal handler."""
         self._stopping = True
-        self._waker.send(b"\0")
+        with contextlib.suppress(OSError):  # ``run`` may have seen the flag, and closed its sockets, in between
+            self._waker.send(b"\0")
 
     def run(self) -> None:
         """Serve until ``stop``, then close every socket."""

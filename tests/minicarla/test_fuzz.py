@@ -282,3 +282,10 @@ def test_a_thousand_connects_and_disconnects_leave_no_peer_behind(
         for port in served:
             socket.create_connection(("127.0.0.1", port), timeout=60).close()
     assert ask(served[0], "version") == "0.9.16"
+
+
+def test_a_server_may_be_stopped_again_after_it_has_ended(simulation: Simulation) -> None:
+    server = Server(simulation, listen("127.0.0.1", 0), listen("127.0.0.1", 0))
+    server.stop()
+    server.run()  # sees the flag and closes its sockets
+    server.stop()
