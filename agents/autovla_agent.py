@@ -11,18 +11,22 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from autovla_leaderboard import AutonomousAgent, Track
 
 from autovla_core import config as configs
+from autovla_core.action.vehicle import Vehicle
 from autovla_core.carla_bridge.actuate import vehicle_control
-from autovla_core.carla_bridge.observe import Observer
+from autovla_core.carla_bridge.observe import Motion, Observer
 from autovla_core.carla_bridge.route_planner import route_plan
 from autovla_core.contracts import Planner
+from autovla_core.control.shield import Shield, ShieldConfig
 from autovla_core.driving.driver import Driver
 from autovla_core.driving.latency import Latency, LatencyConfig
 from autovla_core.errors import ConfigError
 from autovla_core.model.thinking import ThinkingConfig
 from autovla_core.model.vla import AutoVLA
+from autovla_core.sensing import radar
 from autovla_core.sensing import rig as rigs
 from autovla_core.serving.remote import RemotePlanner, read_token
 
@@ -49,16 +53,21 @@ class AgentConfig:
     blind: bool = False  # black images: what a table compares the seeing model with
     thinking: ThinkingConfig = field(default_factory=ThinkingConfig)  # fast; the shipped model has learnt no thoughts
     reach: bool = False  # choose only among motions that the car can follow up with
+    vehicle: Vehicle = field(default_factory=Vehicle)  # that is driven; a model for another size is refused
     latency: LatencyConfig = field(default_factory=LatencyConfig)  # when a plan counts; default: the simulator waits
+    shield: ShieldConfig = field(default_factory=ShieldConfig)  # off; on, it has the last word and a radar to see by
 
     def __post_init__(self) -> None:
         if (self.checkpoint is None) == (not self.server):
             raise ConfigError(
                 f"found checkpoint {str(self.checkpoint)!r} and server {self.server!r}, expected exactly one of them"
             )
-        if self.server and (self.blind or self.reach or self.thinking != ThinkingConfig()):
+        own = {"blind": self.blind, "reach": self.reach}
+        own |= {"thinking": self.thinking != ThinkingConfig(), "vehicle": self.vehicle != Vehicle()}
+        if self.server and any(own.values()):
             raise ConfigError(
-                "found blind, thinking or reach beside a server; tools/serve_policy.py takes them as its own flags"
+                f"found {', '.join(name for name in own if own[name])} beside a server; tools/serve_policy.py takes "
+                "such choices as its own flags"
             )
 
 
@@ -75,20 +84,33 @@ class AutoVLAAgent(AutonomousAgent):
         self.track = Track.SENSORS
         self.config = configs.load(AgentConfig, _config_path(path_to_conf_file))
         self._cameras = rigs.rig(self.config.rig)
-        latency = Latency(self.config.latency, ROOT)
-        self.driver = Driver(_model(self.config), replan_s=self.config.replan_s, latency=latency)
+        self.driver = Driver(
+            _model(self.config),
+            replan_s=self.config.replan_s,
+            latency=Latency(self.config.latency, ROOT, _first_point(self._global_plan_world_coord)),
+            shield=_shield(self.config),
+        )
         self._observer: Observer | None = None
 
     def sensors(self) -> list[dict]:
-        """The rig's cameras, GNSS, IMU and speedometer."""
-        return rigs.sensors(self._cameras)
+        """The rig's cameras, GNSS, IMU and speedometer; with the shield a front radar."""
+        own = rigs.sensors(self._cameras)
+        return [*own, radar.RadarSpec().sensor()] if self.config.shield.on else own
 
     def run_step(self, input_data: dict, timestamp: float):
         """One tick: ``{id: (frame, payload)}`` and seconds in, ``carla.VehicleControl`` out."""
         if self._observer is None:
             self._observer = Observer(self._cameras, route_plan(self._global_plan_world_coord))
         motion = self._observer.update(input_data, timestamp)
-        return vehicle_control(self.driver.step(self._observer.observe, motion.time_s, motion.speed, motion.yaw_rate))
+        seen = self._returns(input_data, motion)
+        control = self.driver.step(self._observer.observe, motion.time_s, motion.speed, motion.yaw_rate, seen)
+        return vehicle_control(control)
+
+    def _returns(self, input_data: dict, motion: Motion) -> np.ndarray | None:
+        if not self.config.shield.on:
+            return None
+        payload = radar.payload_of(input_data)
+        return radar.returns_of(payload, motion.speed, motion.yaw_rate, self.config.vehicle.rear_axle)
 
     def destroy(self, *args: object, **kwargs: object) -> None:
         """Report failed plans and forget the episode; the model stays loaded for the next route."""
@@ -101,6 +123,16 @@ class AutoVLAAgent(AutonomousAgent):
         self._observer = None
 
 
+def _shield(config: AgentConfig) -> Shield | None:
+    vehicle = config.vehicle
+    return Shield(config.shield, vehicle.length, vehicle.width) if config.shield.on else None
+
+
+def _first_point(plan: list) -> tuple[float, float]:
+    at = plan[0][0].location
+    return at.x, at.y
+
+
 def _config_path(path_to_conf_file: str) -> Path:
     path = Path(str(path_to_conf_file).split("+")[0])
     return path if path.is_absolute() or path.exists() else ROOT / path
@@ -110,7 +142,7 @@ def _model(config: AgentConfig) -> Planner:
     if config.checkpoint is None:
         key: tuple[object, ...] = (config.server, config.token_file)
     else:
-        key = ((ROOT / config.checkpoint).resolve(), config.blind, config.thinking, config.reach)
+        key = ((ROOT / config.checkpoint).resolve(), config.blind, config.thinking, config.reach, config.vehicle)
     if key not in _MODELS:
         _MODELS[key] = _load(config)
     return _MODELS[key]
@@ -125,4 +157,5 @@ def _load(config: AgentConfig) -> Planner:
         threads=config.threads,
         thinking=config.thinking,
         reach=config.reach,
+        vehicle=config.vehicle,
     )

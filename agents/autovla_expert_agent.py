@@ -33,6 +33,10 @@ def get_entry_point() -> str:
 class ExpertAgent(AutonomousAgent):
     """Thin: the scene in, the expert's control out. ``decision`` is the newest one, for loggers."""
 
+    def __init__(self, carla_host: str, carla_port: int, debug: bool = False) -> None:
+        super().__init__(carla_host, carla_port, debug)
+        self.carla_host, self.carla_port = carla_host, carla_port  # the official base class does not keep them
+
     def setup(self, path_to_conf_file: str = "", *args: object, **kwargs: object) -> None:
         """Read the configuration, if one is given."""
         self.track = Track.SENSORS

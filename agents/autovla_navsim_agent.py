@@ -20,7 +20,7 @@ from navsim.agents.abstract_agent import AbstractAgent
 from navsim.common.dataclasses import SensorConfig, Trajectory
 from nuplan.planning.simulation.trajectory.trajectory_sampling import TrajectorySampling
 
-from autovla_core.model.images import fit
+from autovla_core.model.images import crop, fit
 from autovla_core.serving import client as wire
 
 CAMERAS = {  # ours -> the devkit's
@@ -150,18 +150,6 @@ def clip_of(history, camera: str, height: int, width: int) -> tuple[np.ndarray, 
         )
     cropped = [crop(np.asarray(picture), height, width) for picture in pictures]
     return np.stack([fit(np.ascontiguousarray(picture), height, width) for picture in cropped]), TIMES_S
-
-
-def crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The part of a picture that the model was taught on: ``training.datasets.sampled.crop``, held equal by a test."""
-    rows, columns = image.shape[:2]
-    if rows * width > columns * height:
-        keep = max(1, round(columns * height / width))
-        top = round((rows - keep) * 2 / 3)
-        return image[top : top + keep]
-    keep = max(1, round(rows * width / height))
-    left = (columns - keep) // 2
-    return image[:, left : left + keep]
 
 
 def rear_axle_poses(poses: np.ndarray, ahead_m: float) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
-    0: {"errors", "geometry", "footprints", "frames", "contracts", "config", "restricted_pickle"},
+    0: {"errors", "geometry", "footprints", "frames", "contracts", "config", "files", "restricted_pickle"},
     1: {"action", "prompt", "control", "route", "sensing", "expert", "logs", "scoring"},
     2: {"model", "serving"},
     3: {"driving"},

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from autovla_core.errors import AutoVLAError
+from autovla_core.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,7 +44,7 @@ def main() -> int:
     for name, value in figures.items():
         print(f"{name:<48} {value if isinstance(value, str) else format(value, '.3g')}")
     if args.out:
-        args.out.write_text(json.dumps(figures, indent=2) + "\n")
+        write_whole(args.out, json.dumps(figures, indent=2) + "\n")
     return 0
 
 

@@ -20,9 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from autovla_core.carla_bridge.wheel import require
-from autovla_core.errors import AutoVLAError
-from autovla_core.evaluation.server_process import stop_on_terminate
+from autovla_core.evaluation import program
 
 MORE_THAN_ANYBODY_WANTS = 1_000_000
 
@@ -35,17 +33,8 @@ def main() -> int:
     """Return the exit code."""
     options = _options()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    stop_on_terminate()
-    try:
-        require()
-        _collect(options)
-    except AutoVLAError as error:
-        print(f"collect_routes: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped; finished routes are kept, the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    stopped = "stopped; finished routes are kept, the same command continues"
+    return program.run("collect_routes", lambda: _collect(options), stopped)
 
 
 def _collect(options: argparse.Namespace) -> None:
@@ -66,6 +55,7 @@ def _collect(options: argparse.Namespace) -> None:
         truth=options.truth,
         student=str(options.student or ""),
         student_config=options.student_config,
+        scenarios=options.scenarios,
     )
     count = options.routes or MORE_THAN_ANYBODY_WANTS
     numbers = [i for i in range(min(count, 100_000)) if not collection.is_done(i)]
@@ -115,6 +105,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-kicks", action="store_true", help="do not perturb the ego")
     parser.add_argument("--no-lapses", action="store_true", help="do not let the expert brake late and dawdle")
     parser.add_argument("--truth", action="store_true", help="also log what scores plans and what thoughts need")
+    parser.add_argument(
+        "--scenarios", type=_share, default=0.0, metavar="SHARE", help="of the routes with scenarios along, 0 to 1"
+    )
     parser.add_argument("--student", type=Path, help="agent file that drives while the expert plans (DAgger)")
     parser.add_argument("--student-config", default="", help="what the student's setup() gets")
     parser.add_argument(
@@ -125,6 +118,13 @@ def _options() -> argparse.Namespace:
         help="route files whose first and last lanes are not driven (default: all that are shipped)",
     )
     return parser.parse_args()
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0.0 <= share <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is no share, expected 0 to 1")
+    return share
 
 
 if __name__ == "__main__":

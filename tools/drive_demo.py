@@ -15,9 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from autovla_core.carla_bridge.wheel import require
-from autovla_core.errors import AutoVLAError
-from autovla_core.evaluation.server_process import stop_on_terminate
+from autovla_core.evaluation import program
 
 ROOT = Path(__file__).resolve().parents[1]
 FILM_FPS = 10
@@ -26,16 +24,7 @@ FILM_FPS = 10
 def main() -> int:
     """Return the exit code: 0 also for a route that was driven badly, 1 when nothing could be driven."""
     options = _options()
-    stop_on_terminate()
-    try:
-        require()
-        return _demo(options)
-    except AutoVLAError as error:
-        print(f"drive_demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
+    return program.run("drive_demo", lambda: _demo(options))
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -78,7 +67,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _progress_bar():
-    from autovla_core.evaluation.episode import Watcher
+    from autovla_core.evaluation.watching import Watcher
 
     class Bar(Watcher):
         """Metres of the route that are done."""

@@ -18,11 +18,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from autovla_core.carla_bridge.wheel import require
-from autovla_core.errors import AutoVLAError
-from autovla_core.evaluation.server_process import stop_on_terminate
+from autovla_core.evaluation import program
 from autovla_core.evaluation.summary import as_text, summarise
-from autovla_core.scoring.closed_loop import RULES
 from autovla_core.sensing.rig import RIGS
 
 
@@ -30,19 +27,12 @@ def main() -> int:
     """Return the exit code."""
     options = _options()
     logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR, format="%(levelname)s %(message)s")
-    stop_on_terminate()
-    try:
-        require()
-        records = _evaluate(options)
-    except AutoVLAError as error:
-        print(f"evaluate_routes: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped; the same command continues", file=sys.stderr)
-        return 130
-    print(as_text(summarise(records)))
+    return program.run("evaluate_routes", lambda: _report(options), "stopped; the same command continues")
+
+
+def _report(options: argparse.Namespace) -> None:
+    print(as_text(summarise(_evaluate(options))))
     print(f"results: {options.out}")
-    return 0
 
 
 def _evaluate(options: argparse.Namespace) -> list[dict]:
@@ -85,23 +75,19 @@ def _evaluate(options: argparse.Namespace) -> list[dict]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--routes", type=Path, required=True)
-    parser.add_argument("--subset", default="", help="route ids, with commas between")
     parser.add_argument("--agent", type=Path, required=True)
     parser.add_argument("--agent-config", default="", help="what the agent's setup() gets")
     parser.add_argument("--out", type=Path, required=True, help="results file")
-    parser.add_argument("--seeds", default="0", help="with commas between; each drives every route once")
-    parser.add_argument("--traffic", type=int, default=20, help="other cars")
-    parser.add_argument("--rule", default="product", choices=sorted(RULES))
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="of a running server; 0 starts minicarla")
-    parser.add_argument("--traffic-manager-port", type=int, default=0, help="on a server other than minicarla")
+    program.add_drive_options(parser)
     parser.add_argument("--logs", type=Path, help="folder for the flight recorder, one log a drive")
     parser.add_argument(
-        "--log-rig", default="", choices=["", *sorted(RIGS)], help="cameras for the logs beside the agent's"
+        "--log-rig", default="", choices=["", *sorted(RIGS)], help="cameras for the logs, in place of the agent's"
     )
     parser.add_argument("--verbose", action="store_true")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.log_rig and options.logs is None:
+        parser.error("--log-rig is of the logs; give --logs FOLDER too")
+    return options
 
 
 if __name__ == "__main__":

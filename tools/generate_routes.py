@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.random import Generator
 
-from autovla_core.carla_bridge.wheel import carla, require
-from autovla_core.errors import AutoVLAError
+from autovla_core.carla_bridge.wheel import carla
+from autovla_core.evaluation import program
 from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.scenarios.setting import NoPlace
 
@@ -29,16 +29,14 @@ if TYPE_CHECKING:
     from autovla_core.carla_bridge.route_planner import LaneGraph
 
 
+RANDOM_ONLY = ("count", "along", "length", "turns", "apart_from")  # options that --scenarios would not heed
+SCENARIOS_ONLY = ("each",)
+
+
 def main() -> int:
     """Return the exit code."""
     options = _options()
-    try:
-        require()
-        _generate(options)
-    except AutoVLAError as error:
-        print(f"generate_routes: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return program.run("generate_routes", lambda: _generate(options))
 
 
 def _generate(options: argparse.Namespace) -> None:
@@ -48,24 +46,26 @@ def _generate(options: argparse.Namespace) -> None:
 
     rng = np.random.default_rng(options.seed)
     with simulator(options.host, options.port) as there:
-        there.session.load(options.town)
-        graph = LaneGraph(there.session.map)
-        draw = _scenario_routes if options.scenarios else _random_routes
-        routes = draw(options, graph, there.session.map, rng)
+        draw, routes = _scenario_routes if options.scenarios else _random_routes, []
+        for town in options.town:
+            there.session.load(town)
+            routes += draw(options, LaneGraph(there.session.map), there.session.map, rng, len(routes))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_routes(options.out, routes)
     print(f"{len(routes)} routes in {options.out}")
 
 
-def _random_routes(options: argparse.Namespace, graph: LaneGraph, carla_map: carla.Map, rng: Generator) -> list[Route]:
+def _random_routes(
+    options: argparse.Namespace, graph: LaneGraph, carla_map: carla.Map, rng: Generator, first: int
+) -> list[Route]:
     from autovla_core.evaluation.collection import held_out_pairs
     from autovla_core.evaluation.route_generator import RouteStyle, random_route
     from autovla_core.evaluation.scenarios.decoration import with_scenarios
 
     style = RouteStyle(*options.length, turns=options.turns)
-    taken = set(held_out_pairs(graph, options.apart_from, options.town))
+    taken = set(held_out_pairs(graph, options.apart_from, carla_map.name.split("/")[-1]))
     routes = []
-    for number in range(options.count):
+    for number in range(first, first + options.count):
         route, pair = random_route(graph, carla_map, rng, str(number), _weather(options, rng), style, taken)
         taken.add(pair)
         routes.append(with_scenarios(route, graph, carla_map, rng, options.along) if options.along else route)
@@ -73,7 +73,7 @@ def _random_routes(options: argparse.Namespace, graph: LaneGraph, carla_map: car
 
 
 def _scenario_routes(
-    options: argparse.Namespace, graph: LaneGraph, carla_map: carla.Map, rng: Generator
+    options: argparse.Namespace, graph: LaneGraph, carla_map: carla.Map, rng: Generator, first: int
 ) -> list[Route]:
     from autovla_core.evaluation.scenarios.places import scenario_route
     from autovla_core.evaluation.scenarios.registry import SCENARIOS
@@ -84,7 +84,7 @@ def _scenario_routes(
         for _ in range(options.each):
             weather = _weather(options, rng)
             try:
-                routes.append(scenario_route(graph, carla_map, rng, str(len(routes)), weather, name))
+                routes.append(scenario_route(graph, carla_map, rng, str(first + len(routes)), weather, name))
             except NoPlace as reason:
                 print(f"left out: {reason}", file=sys.stderr)
                 break
@@ -105,14 +105,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--along", type=int, default=0, metavar="N", help="scenarios on each random route, at most")
     parser.add_argument("--each", type=int, default=1, help="routes of each type")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--town", default="Havenbrook")
+    parser.add_argument("--town", nargs="+", default=["Havenbrook"], help="each has so many routes")
     parser.add_argument("--length", type=float, nargs=2, default=(200.0, 500.0), metavar=("SHORTEST", "LONGEST"))
     parser.add_argument("--turns", type=int, default=1, help="left and right turns at least")
     parser.add_argument("--weather", help="one of CARLA's presets for all routes (default: drawn)")
     parser.add_argument("--apart-from", nargs="*", default=(), metavar="XML")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="of a running server; 0 starts minicarla")
-    return parser.parse_args()
+    options = parser.parse_args()
+    idle = RANDOM_ONLY if options.scenarios else SCENARIOS_ONLY
+    given = [f"--{name.replace('_', '-')}" for name in idle if getattr(options, name) != parser.get_default(name)]
+    if given:
+        parser.error(f"{', '.join(given)} mean nothing {'with' if options.scenarios else 'without'} --scenarios")
+    return options
 
 
 if __name__ == "__main__":

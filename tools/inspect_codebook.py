@@ -21,6 +21,7 @@ from autovla_core.action import foreign, report, tokenizer
 from autovla_core.action.codebook import SHIPPED, Codebook
 from autovla_core.contracts import PLAN_STEPS
 from autovla_core.errors import AutoVLAError, CodebookError
+from autovla_core.files import replacing, write_whole
 from autovla_core.logs.reader import RouteLog, route_folders
 from autovla_core.view import codebook_sheet
 
@@ -58,11 +59,13 @@ def inspect(args: argparse.Namespace) -> int:
     print(report.as_text(reports, names))
     if args.json:
         with_use = [dict(r, **{"use per token": uses(book, plans)}) for book, r in zip(books, reports, strict=True)]
-        write_json(args.json, dict(zip(map(str, args.codebooks), with_use, strict=True)))
+        document = dict(zip(map(str, args.codebooks), with_use, strict=True))
+        write_whole(args.json, json.dumps(document, indent=2) + "\n")
     if args.picture:
         if not len(plans):
             raise CodebookError("a picture needs plans: give --logs or --plans")
-        codebook_sheet.draw(books, reports, names, plans).save(args.picture)
+        with replacing(args.picture) as partial:
+            codebook_sheet.draw(books, reports, names, plans).save(partial, "PNG")
     return 0
 
 
@@ -99,12 +102,6 @@ def thinned(plans: np.ndarray, most: int) -> np.ndarray:
 def uses(book: Codebook, plans: np.ndarray) -> list[int]:
     """How often each entry tells a motion of the plans."""
     return np.bincount(tokenizer.encode(book, plans).ravel(), minlength=len(book)).tolist()
-
-
-def write_json(path: Path, document: dict[str, dict[str, object]]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 if __name__ == "__main__":

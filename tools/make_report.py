@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from autovla_core.errors import AutoVLAError, ConfigError
 from autovla_core.evaluation.report.collect import RunResults, read_run
 from autovla_core.evaluation.report.gallery import Media, Scene, read_logs, scenes_of
 from autovla_core.evaluation.report.page import page
+from autovla_core.files import sha256, write_whole
 from autovla_core.logs.reader import route_folders
 from autovla_core.logs.schema import META_FILE
 
@@ -31,7 +30,7 @@ def main() -> int:
     """Return the exit code."""
     options = _options()
     try:
-        _write(Path(options.out), _report(options))
+        write_whole(Path(options.out), _report(options))
     except (AutoVLAError, OSError) as error:
         print(f"make_report: {error}", file=sys.stderr)
         return 1
@@ -106,7 +105,7 @@ def _log_folders(folder: Path) -> list[Path]:
 def _config_facts(run: RunResults, file: Path | None) -> dict[str, str]:
     if file is None:
         return {}
-    found, told = hashlib.sha256(file.read_bytes()).hexdigest(), str(run.run.get("agent_config", ""))
+    found, told = sha256(file), str(run.run.get("agent_config", ""))
     if told and told != found:
         raise ConfigError(f"{run.name} was driven with the agent YAML {told}, but {file} is {found}; give that file")
     return {"agent YAML": file.name, "its text": file.read_text(encoding="utf-8").strip()}
@@ -119,27 +118,12 @@ def _checkpoint_facts(folder: Path | None) -> dict[str, str]:
     files = [folder] if folder.is_file() else sorted(folder.glob("*.safetensors"))
     if not files:
         raise ConfigError(f"{folder} holds no *.safetensors; expected a checkpoint folder")
-    return {f"checkpoint {file.name} sha256": _sha256(file) for file in files}
+    return {f"checkpoint {file.name} sha256": sha256(file) for file in files}
 
 
 def _torn_facts(media: Media | None) -> dict[str, str]:
     """Plans that a crash cut off, if there are any."""
     return {"plans cut off by a crash": str(media.torn)} if media and media.torn else {}
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)
 
 
 def _options() -> argparse.Namespace:

@@ -23,6 +23,7 @@ import numpy as np
 
 from autovla_core.contracts import Clip, Command, Observation
 from autovla_core.errors import AutoVLAError, SetupError
+from autovla_core.files import write_whole
 from autovla_core.model.vla import AutoVLA
 from autovla_core.serving.remote import RemotePlanner
 
@@ -46,7 +47,7 @@ def main() -> int:
     for name, value in figures.items():
         print(f"{name:<58} {value:.3g}")
     if options.out:
-        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+        write_whole(options.out, json.dumps(figures, indent=2) + "\n")
     return 0
 
 

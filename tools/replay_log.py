@@ -11,16 +11,15 @@ last bit, pictures included, and with 2 when it is not; it says where they part.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
 
 from tqdm import tqdm
 
-from autovla_core.errors import AutoVLAError
-from autovla_core.evaluation.server_process import stop_on_terminate
+from autovla_core.evaluation import program
 
 DIFFERENT = 2
 
@@ -28,15 +27,7 @@ DIFFERENT = 2
 def main() -> int:
     """Return the exit code."""
     options = _options()
-    stop_on_terminate()
-    try:
-        return options.do(options)
-    except AutoVLAError as error:
-        print(f"replay_log: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
+    return program.run("replay_log", lambda: options.do(options), client=False)  # only ``drive`` needs it
 
 
 def _drive(options: argparse.Namespace) -> int:
@@ -68,7 +59,7 @@ def _drive(options: argparse.Namespace) -> int:
 
 
 def _replan(options: argparse.Namespace) -> int:
-    from autovla_core.evaluation.replay import moment_of, replan
+    from autovla_core.evaluation.replanning import moment_of, replan
     from autovla_core.logs.plans import PLAN_LINES, read_plans
     from autovla_core.logs.reader import RouteLog
     from autovla_core.model.thinking import ThinkingConfig
@@ -106,18 +97,14 @@ def _line(each) -> str:
 def _write(file: Path, found: list) -> None:
     """The new plans in the form of ``plans.jsonl``, whole or not at all."""
     from autovla_core.contracts import Control
+    from autovla_core.files import replacing
     from autovla_core.logs.plans import PlanWriter, logged
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.unlink(missing_ok=True)
-    writer = PlanWriter(partial)
-    for each in found:
-        if each.now is not None:
-            control = {name: each.then.control.get(name, 0.0) for name in ("steer", "throttle", "brake")}
-            writer.write(logged(each.then.tick, None, each.now, Control(**control)))
-    writer.close()
-    os.replace(partial, file)
+    with replacing(file) as partial, contextlib.closing(PlanWriter(partial)) as writer:
+        for each in found:
+            if each.now is not None:
+                control = {name: each.then.control.get(name, 0.0) for name in ("steer", "throttle", "brake")}
+                writer.write(logged(each.then.tick, None, each.now, Control(**control)))
 
 
 def _salvage(options: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from autovla_core import frames
+from autovla_core.action.vehicle import Vehicle
 from autovla_core.carla_bridge.observe import Observer
 from autovla_core.contracts import Control, Planner
 from autovla_core.driving.driver import Driver
@@ -92,7 +93,13 @@ def _serve(options: argparse.Namespace) -> None:
     rigs.rig(options.rig)
     thinking = ThinkingConfig(options.thinking, options.most_tokens, options.deadline_ms)
     planner = AutoVLA.from_pretrained(
-        options.checkpoint, options.device, options.blind, options.threads, thinking, reach=options.reach
+        options.checkpoint,
+        options.device,
+        options.blind,
+        options.threads,
+        thinking,
+        reach=options.reach,
+        vehicle=Vehicle(options.length, options.width),
     )
     about = {
         "checkpoint": options.checkpoint.name,
@@ -133,6 +140,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--most-tokens", type=int, default=200, help="of a thought; then the answer is forced")
     parser.add_argument("--deadline-ms", type=float, help="of a plan; then the answer is forced")
     parser.add_argument("--reach", action="store_true", help="choose only motions that the car can follow up with")
+    parser.add_argument("--length", type=float, default=Vehicle.length, help="m, of the car that is driven")
+    parser.add_argument("--width", type=float, default=Vehicle.width, help="m; a model for another size is refused")
     parser.add_argument("--rig", default="front", help=f"of thin agents: {', '.join(rigs.RIGS)}")
     parser.add_argument("--replan-s", type=float, default=0.5, help="of thin agents")
     parser.add_argument("--ask", metavar="HOST:PORT", help="print a running server's health and statistics")

@@ -95,7 +95,7 @@ def _truth(log: RouteLog, row: int) -> Truth | None:
 
 
 def _facts(log: RouteLog, row: int) -> Facts | None:
-    return from_line(reasons.read_lines(log.folder)[row]) if reasons.has_lines(log.folder) else None
+    return from_line(reasons.lines_of_plans(log)[row]) if reasons.has_lines(log.folder) else None
 
 
 def _state(log: RouteLog, row: int) -> str:
@@ -131,7 +131,7 @@ def _words(log: RouteLog, row: int, facts: Facts) -> list[str]:
     others = "; ".join(
         f"{o.id} {o.kind} {o.distance_m:.0f} m {o.side} {o.motion} {o.pixels} px" for o in facts.objects if o.pixels
     )
-    said = thought(facts, action, f"{log.folder.name}/{facts.tick}")
+    said = thought(facts, action, reasons.thought_seed(log.meta, facts.tick))
     return [
         f"expert: {facts.rule} {facts.rule_id or ''}  action {action.lateral}, {action.longitudinal}  {light}{sign}",
         f"seen: {others or 'nobody'}",

@@ -18,10 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from autovla_core.carla_bridge.wheel import require
-from autovla_core.errors import AutoVLAError
-from autovla_core.evaluation.server_process import stop_on_terminate
-from autovla_core.scoring.closed_loop import RULES
+from autovla_core.evaluation import program
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,17 +27,7 @@ def main() -> int:
     """Return the exit code."""
     options = _options()
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
-    stop_on_terminate()
-    try:
-        require()
-        _sweeps(options)
-    except AutoVLAError as error:
-        print(f"sweep_robustness: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped; the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    return program.run("sweep_robustness", lambda: _sweeps(options), "stopped; the same command continues")
 
 
 def _sweeps(options: argparse.Namespace) -> None:
@@ -61,7 +48,7 @@ def _drive(options: argparse.Namespace, folder: Path, setting, name: str) -> Non
     from autovla_core.evaluation.episode import EpisodeConfig
     from autovla_core.evaluation.evaluator import Run, evaluate, fingerprint, jobs_of
     from autovla_core.evaluation.results import ResultsFile
-    from autovla_core.evaluation.robustness import run_of, slug
+    from autovla_core.evaluation.robustness import expect_driven, run_of, slug
     from autovla_core.evaluation.route_file import read_routes
 
     episode = EpisodeConfig(options.traffic, rule=options.rule, traffic_manager_port=options.traffic_manager_port)
@@ -75,7 +62,12 @@ def _drive(options: argparse.Namespace, folder: Path, setting, name: str) -> Non
     results = ResultsFile(folder / f"{slug(setting.label)}.json", [job.route_id for job in jobs], stamp)
     done = sum(results.has(job.route_id) for job in jobs)
     with tqdm(total=len(jobs), initial=done, unit="route", desc=name) as bar:
-        evaluate(run, jobs, results, 1 if options.port else options.workers, lambda record: bar.update())
+
+        def take(record) -> None:
+            expect_driven(record)
+            bar.update()
+
+        evaluate(run, jobs, results, 1 if options.port else options.workers, take)
 
 
 def _draw(folder: Path, name: str, sweep, out: Path) -> str:
@@ -83,7 +75,8 @@ def _draw(folder: Path, name: str, sweep, out: Path) -> str:
     from autovla_core.evaluation.report.collect import read_run
     from autovla_core.evaluation.report.curve import Mark, curve, rows
     from autovla_core.evaluation.report.figures import SCORE
-    from autovla_core.evaluation.robustness import as_json, as_markdown, points_of, slug, write_json, write_whole
+    from autovla_core.evaluation.robustness import as_json, as_markdown, points_of, slug, write_json
+    from autovla_core.files import write_whole
 
     files = {setting.label: folder / f"{slug(setting.label)}.json" for setting in sweep.settings}
     points = points_of(sweep, {label: read_run(label, file) for label, file in files.items() if file.is_file()})
@@ -101,19 +94,12 @@ def _draw(folder: Path, name: str, sweep, out: Path) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--routes", type=Path, required=True)
-    parser.add_argument("--subset", default="", help="route ids, with commas between")
     parser.add_argument("--agent", type=Path, default=ROOT / "agents/autovla_agent.py")
     parser.add_argument("--agent-config", default=str(ROOT / "leaderboard_configs/autovla_agent.yaml"))
     shipped = sorted((ROOT / "leaderboard_configs/robustness").glob("*.yaml"))
     parser.add_argument("--sweeps", type=Path, nargs="+", default=shipped)
     parser.add_argument("--out", type=Path, required=True, help="folder")
-    parser.add_argument("--seeds", default="0", help="with commas between; each drives every route once")
-    parser.add_argument("--traffic", type=int, default=20, help="other cars")
-    parser.add_argument("--rule", default="product", choices=sorted(RULES))
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="of a running server; 0 starts minicarla")
-    parser.add_argument("--traffic-manager-port", type=int, default=0, help="on a server other than minicarla")
+    program.add_drive_options(parser)
     parser.add_argument("--draw-only", action="store_true", help="only draw what is there")
     return parser.parse_args()
 

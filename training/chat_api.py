@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from autovla_core.errors import AutoVLAError
 
 LATER = (408, 409, 425, 429, 500, 502, 503, 504)  # answers that may be others in a while
-LONGEST_WAIT_S = 60.0
+LONGEST_WAIT_S = 60.0  # of our own choice; a server may ask for more
 Message = Mapping[str, object]
 
 
@@ -44,18 +44,18 @@ def ask(endpoint: Endpoint, messages: Sequence[Message], sleep: Callable[[float]
     Raises:
         ApiError: no usable answer after ``tries``, or a refusal that trying again cannot change.
     """
-    waited, reason = endpoint.first_wait_s, ""
+    told, reason = 0.0, ""
     for attempt in range(endpoint.tries):
         if attempt:
-            sleep(min(waited, LONGEST_WAIT_S))
-            waited *= 2.0
+            sleep(max(told, min(endpoint.first_wait_s * 2.0 ** (attempt - 1), LONGEST_WAIT_S)))
+            told = 0.0
         try:
             return _content(_post(endpoint, messages))
         except urllib.error.HTTPError as refusal:
             reason = f"{refusal.code} {refusal.reason}: {refusal.read(300).decode(errors='replace')}"
             if refusal.code not in LATER:
                 raise ApiError(f"{endpoint.url} refuses: {reason}", fatal=refusal.code in (401, 403, 404)) from None
-            waited = max(waited, _told_to_wait(refusal))
+            told = _told_to_wait(refusal)
         except (OSError, http.client.HTTPException, ValueError) as failure:
             reason = f"{type(failure).__name__} {failure}"
     raise ApiError(f"{endpoint.url} gave no answer in {endpoint.tries} tries; the last: {reason}")

@@ -12,6 +12,7 @@ import torch
 from autovla_core.action.codebook import Codebook
 from autovla_core.contracts import Command
 from autovla_core.model.encoding import Encoder
+from autovla_core.model.grammar import Grammar
 from training import augment
 from training.augment import AugmentConfig
 from training.datasets.mixture import Part
@@ -57,9 +58,8 @@ class Collator:
 
     @cached_property
     def mode_place(self) -> int:
-        """Which token of an answer chooses the mode: the first in which fast and slow ones differ."""
-        pairs = zip(self.encoder.fast_ids, self.encoder.slow_ids)
-        return next(place for place, (fast, slow) in enumerate(pairs) if fast != slow)
+        """Which token of an answer chooses the mode."""
+        return len(Grammar.of(self.encoder, torch.device("cpu")).opening("adaptive"))
 
     @cached_property
     def _columns(self) -> Columns:

@@ -91,13 +91,19 @@ def evaluate(settings: EvaluationConfig) -> Row:
     file = PlanFile(settings.out, run, _chunks(len(reader), settings.limit, settings.batch))
     _plan_all(file, reader, planner)
     rows = [file.rows[index] for index in sorted(file.rows)]
-    scores = [results.score_row(settings.dataset, row, reader[row["index"]]) for row in tqdm(rows, desc="scoring")]
+    scores, clusters = [], []
+    for row in tqdm(rows, desc="scoring"):
+        sample = reader[row["index"]]
+        scores.append(results.score_row(settings.dataset, row, sample))
+        clusters.append(registry.cluster(settings.dataset, sample))
     summary = {
         **run,
         "broken": len(reader.broken),
         "trained_on_this_split": seen,
         **results.summarise(settings.dataset, rows, scores),
     }
+    if any(clusters):
+        summary["over_clusters"] = results.over_clusters([plans[0] for plans in scores], clusters)
     _write(settings, reader, rows, scores, summary, cameras)
     return summary
 
@@ -109,7 +115,8 @@ def _planner(settings: EvaluationConfig, split: str) -> tuple[OpenLoopPlanner, t
     thinking = ThinkingConfig(mode=settings.thinking)
     vla = AutoVLA.from_pretrained(settings.checkpoint, settings.device, settings.blind, thinking=thinking)
     cameras = tuple(camera.id for camera in vla.cameras)
-    seen = (settings.dataset, split) in trained_on(vla.record.training)
+    trained = trained_on(vla.record.training)
+    seen = any(name == settings.dataset and registry.share(name, split, other) for name, other in trained)
     if seen:
         logger.warning("%s was trained on %s %s: its score there is none", settings.checkpoint, settings.dataset, split)
     if settings.thinking != "fast":

@@ -240,13 +240,18 @@ def save(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, prog
     shutil.rmtree(old, ignore_errors=True)
 
 
+def newest(folder: Path) -> Path | None:
+    """The checkpoint that a run in ``folder`` goes on from; None: it begins."""
+    return next((place for place in (folder / "checkpoint", folder / ".checkpoint.old") if place.exists()), None)
+
+
 def resume(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
     """Load the newest checkpoint into ``module`` and ``optimizer``; a fresh ``Progress`` when there is none.
 
     Raises:
         TrainingError: the checkpoint is of another model.
     """
-    place = next((p for p in (folder / "checkpoint", folder / ".checkpoint.old") if p.exists()), None)
+    place = newest(folder)
     if place is None:
         return Progress()
     stored, own = load_file(place / "module.safetensors"), _parameters(module)

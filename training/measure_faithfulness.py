@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from tqdm.auto import tqdm
 
 from autovla_core.contracts import Command, Mode, Observation, Plan
+from autovla_core.errors import AutoVLAError
 from autovla_core.logs.reader import RouteLog, route_folders
 from autovla_core.model.thinking import ThinkingConfig
 from autovla_core.model.vla import AutoVLA
@@ -123,7 +125,7 @@ def _without_nan(value: object) -> object:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True)
@@ -134,16 +136,21 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(args.threads)
-    found = _without_nan(run(args))
+    try:
+        found = _without_nan(run(args))
+    except AutoVLAError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     partial = args.out.with_name(f".{args.out.name}.partial")
     partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     partial.replace(args.out)
     for mode, values in found.items():
         logger.info("%s: %s", mode, json.dumps(values))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,7 @@ counts it as 0 instead.
 
 v2 compares a plan with the one made 0.5 s before. With ``--root`` and ``--index`` of the evaluation this is done here
 for every moment whose predecessor was planned for too, as the devkit's one-stage program does; without, the column is
-empty and its weight left out.
+empty and its weight left out. A two-stage split (navhard) has another table, see ``navsim_two_stage``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,10 @@ from tqdm.auto import tqdm
 
 from autovla_core.errors import AutoVLAError
 from autovla_core.scoring.pdm_types import Version
-from training.datasets import registry
+from training import navsim_two_stage
+from training.datasets import navsim_splits, registry
 from training.datasets.navsim_judge import TERMS, terms_of
-from training.datasets.sample import DatasetError, Reader
+from training.datasets.sample import DatasetError, Reader, Sample
 
 AVERAGE = {Version.V1: "average", Version.V2: "average_all_frames"}  # the devkit's names of its last row
 COLUMNS = {version: list(terms) for version, terms in TERMS.items()}
@@ -96,25 +97,42 @@ def with_predecessors(rows: Sequence[tuple[str, Scores | None]], folder: Path, r
     Raises:
         DatasetError: the reader's split lacks a sample of the evaluation, or has no judge of v2.
     """
-    if reader.judge is None or reader.judge.version is not Version.V2:
-        raise DatasetError(f"{folder} was not evaluated with score=epdms; extended comfort is a term of v2 alone")
     plans = _plans(folder)
-    places = {token: place for place, token in enumerate(reader.tokens())}
-    lost = sorted(set(plans) - set(places))
-    if lost:
-        raise DatasetError(f"{len(lost)} samples of {folder} are not in this index, the first is {lost[0]}")
-    samples = {token: reader[places[token]] for token in plans}
-    known = {(sample.scene, sample.extra["record"]): token for token, sample in samples.items()}
+    samples = _samples(folder, reader, plans)
+    known = {(sample.extra["log"], sample.extra["record"]): token for token, sample in samples.items()}
     found = []
     for token, scores in tqdm(rows, desc="extended comfort", unit="plan"):
         sample = samples.get(token)
         # a clip has no gap, so that the record before is the one 0.5 s before
-        before = known.get((sample.scene, sample.extra["record"] - 1)) if sample and scores is not None else None
+        before = known.get((sample.extra["log"], sample.extra["record"] - 1)) if sample and scores else None
         if before is not None:
             judged = reader.judge(plans[token][None], sample, (plans[before], samples[before]))
             scores = {**scores, **terms_of(judged)}
         found.append((token, scores))
     return found
+
+
+def _samples(folder: Path, reader: Reader, tokens: Iterable[str]) -> dict[str, Sample]:
+    """The samples that were planned for, out of a reader that can score them as v2 does."""
+    if reader.judge is None or reader.judge.version is not Version.V2:
+        raise DatasetError(f"{folder} was not evaluated with score=epdms; extended comfort is a term of v2 alone")
+    places = {token: place for place, token in enumerate(reader.tokens())}
+    lost = sorted(set(tokens) - set(places))
+    if lost:
+        raise DatasetError(f"{len(lost)} samples of {folder} are not in this index, the first is {lost[0]}")
+    return {token: reader[places[token]] for token in tokens}
+
+
+def two_stages(rows: Sequence[tuple[str, Scores | None]], folder: Path, reader: Reader) -> str:
+    """The table of an evaluation on a two-stage split.
+
+    Raises:
+        DatasetError: no v2 evaluation, or one that lacks scenes that belong together.
+    """
+    samples = _samples(folder, reader, [token for token, _ in rows])
+    planned = navsim_two_stage.Planned(samples, _plans(folder), dict(rows))
+    scored = navsim_two_stage.score(planned, navsim_splits.groups(reader.root, reader.split), reader.judge)
+    return navsim_two_stage.table(scored)
 
 
 def _plans(folder: Path) -> dict[str, np.ndarray]:
@@ -123,14 +141,33 @@ def _plans(folder: Path) -> dict[str, np.ndarray]:
     return {row["id"]: np.array(row["poses"][0]) for row in rows if not row["error"]}
 
 
-def _reader(folder: Path, root: Path, index: Path) -> Reader:
-    """The split that was evaluated, as it was opened."""
+def _run(folder: Path) -> dict:
+    """What was evaluated."""
     try:
         run = json.loads((folder / "run.json").read_text())
-        split, options = run["split"], run["options"]
-    except (OSError, ValueError, KeyError) as error:
+        dataset, _, _ = run["dataset"], run["split"], run["options"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{folder} holds no whole evaluation ({type(error).__name__}: {error})") from None
-    return registry.open_split("navsim", root, index, split, True, options)
+    if dataset != "navsim":
+        raise DatasetError(f"{folder} is an evaluation on {dataset}; this table is NAVSIM's")
+    return run
+
+
+def _reader(folder: Path, root: Path, index: Path) -> Reader:
+    """The split that was evaluated, as it was opened."""
+    run = _run(folder)
+    return registry.open_split("navsim", root, index, run["split"], True, run["options"])
+
+
+def _table_of(folder: Path, root: Path | None, index: Path | None) -> str:
+    rows = read(folder)
+    two = navsim_splits.split(_run(folder)["split"]).two_stage
+    if root is None and two:
+        raise DatasetError(f"{folder}: the table of a two-stage split needs --root and --index of the evaluation")
+    if root is None:
+        return table(rows)
+    reader = _reader(folder, root, index)
+    return two_stages(rows, folder, reader) if two else table(with_predecessors(rows, folder, reader))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,10 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (options.root is None) != (options.index is None):
         parser.error("--root and --index go together")
     try:
-        rows = read(options.results)
-        if options.root is not None:
-            rows = with_predecessors(rows, options.results, _reader(options.results, options.root, options.index))
-        text = table(rows)
+        text = _table_of(options.results, options.root, options.index)
     except AutoVLAError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -42,14 +42,19 @@ EXPORTS = {
 }
 
 
-def export(reader: Reader, target: Target, skip_broken: bool = False) -> dict[str, int]:
+def export(
+    reader: Reader, target: Target, skip_broken: bool = False, options: Mapping[str, str] | None = None
+) -> dict[str, int]:
     """Write every sample that has no file yet.
+
+    Args:
+        options: that the reader was opened with.
 
     Raises:
         DatasetError: ``target`` holds files of another export, or a sample cannot be written.
     """
     target.link()
-    _same_export(reader, target)
+    _same_export(reader, target, dict(options or {}))
     counts, broken = {"samples": 0, "written": 0, "with_thought": 0}, []
     for sample in tqdm(reader, total=len(reader), desc=f"{reader.name} {reader.split}", unit="sample"):
         counts["samples"] += 1
@@ -69,10 +74,11 @@ def export(reader: Reader, target: Target, skip_broken: bool = False) -> dict[st
     return {**counts, "broken": len(broken)}
 
 
-def _same_export(reader: Reader, target: Target) -> None:
-    """Files that are there are taken for ours: so they must come from the same split."""
+def _same_export(reader: Reader, target: Target, options: Mapping[str, str]) -> None:
+    """Files that are there are taken for ours: so they must come from the same split, read in the same way."""
     file = target.out / f"{target.split}.export.json"
-    about = {"reader": reader.name, "split": reader.split, "dataset": target.dataset, "samples": len(reader)}
+    about = {"reader": reader.name, "split": reader.split, "options": options}
+    about |= {"dataset": target.dataset, "samples": len(reader)}
     if file.exists() and json.loads(file.read_text()) != about:
         raise DatasetError(f"{file} says {file.read_text().strip()}, this is {json.dumps(about)}; name another --out")
     partial = file.with_suffix(".partial")
@@ -96,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = {**chosen.options, **dict(pair.partition("=")[::2] for pair in args.option)}
     try:
         reader = registry.open_split(args.dataset, args.root, args.index, args.split, args.skip_broken, options)
-        counts = export(reader, Target(args.out, args.split, chosen.dataset, args.root), args.skip_broken)
+        target = Target(args.out, args.split, chosen.dataset, args.root)
+        counts = export(reader, target, args.skip_broken, options)
     except AutoVLAError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

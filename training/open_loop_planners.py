@@ -18,11 +18,11 @@ from autovla_core.contracts import CLIP_IMAGES, CLIP_PERIOD_S, PLAN_STEPS, STEP_
 from autovla_core.errors import AutoVLAError
 from autovla_core.model.encoding import CameraView
 from autovla_core.model.generate import decode_actions
-from autovla_core.model.images import fit
+from autovla_core.model.images import crop, fit
 from autovla_core.model.vla import AutoVLA
 from training.best_of import sample_actions
 from training.datasets.sample import DatasetError, Sample, StoredImage
-from training.datasets.sampled import crop, known_poses
+from training.datasets.sampled import known_poses
 
 STOPPED = np.zeros((PLAN_STEPS, 3))
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from autovla_core.contracts import Mode
 from autovla_core.errors import AutoVLAError
+from autovla_core.scoring.rater_feedback import mean_over_clusters
 from autovla_core.scoring.statistics import bootstrap_mean
 from training import best_of
 from training.datasets import registry
@@ -38,6 +39,7 @@ WORST_CASE = {  # start of a metric's name -> its value without a plan; others k
     "two_frame": 0.0,
 }
 DECIMALS = 4
+HEADLINES = ("rfs",)  # metrics whose mean over clusters is what a challenge ranks by
 
 Row = dict[str, object]
 
@@ -171,6 +173,19 @@ def means(scores: Sequence[Mapping[str, float]], scenes: Sequence[str], seed: in
     return found
 
 
+def over_clusters(scores: Sequence[Mapping[str, float]], clusters: Sequence[str]) -> Row:
+    """The mean of the cluster means of each metric, as a challenge counts, over samples that tell their cluster."""
+    told = {str(place): cluster for place, cluster in enumerate(clusters) if cluster}
+    found: Row = {"samples_without_cluster": len(clusters) - len(told), "metrics": {}}
+    for name in dict.fromkeys(name for one in scores for name in one):
+        known = {place: scores[int(place)].get(name, np.nan) for place in told}
+        known = {place: value for place, value in known.items() if np.isfinite(value)}
+        if known:
+            mean, parts = mean_over_clusters(known, told)
+            found["metrics"][name] = {"mean": mean, "clusters": parts}
+    return found
+
+
 def best_of_summary(
     dataset: str,
     rows: Sequence[Row],
@@ -223,6 +238,9 @@ def table(run: Mapping[str, object], summary: Row) -> str:
         "",
         *_rows("metric", summary["metrics"]),
     ]
+    for name, value in summary.get("over_clusters", {}).get("metrics", {}).items():
+        if name in HEADLINES:
+            lines += ["", f"{name}, mean over {len(value['clusters'])} scenario clusters: {value['mean']:.3f}"]
     best = summary.get("best_of")
     for name in best_of.PICKERS if best else ():
         lines += ["", f"## Best of {best['plans']} by {name} (ranked by {best['ranked_by']})", ""]

@@ -6,7 +6,7 @@ weight: the paper's ``r = PDMS - 0.3 r_CoT`` is ``{pdm: 1.0, thinking: -0.3}`` (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -202,11 +202,18 @@ STANDARDS = {  # plans that no model made, by how fast they follow the expert's 
 }
 
 
-def standards(scene: Scene) -> Outcome:
-    """The plans of ``STANDARDS`` as fast answers: what any reward must be compared with."""
-    plans = np.stack([slowed(scene.expert, share) for share in STANDARDS.values()])
+def standards(scene: Scene, names: Sequence[str] = tuple(STANDARDS)) -> Outcome:
+    """Plans of ``STANDARDS`` as fast answers: what any reward must be compared with."""
+    plans = np.stack([slowed(scene.expert, STANDARDS[name]) for name in names])
     nothing = np.zeros(len(plans), int)
     return Outcome(scene, plans, nothing, nothing.astype(bool), nothing.astype(bool), ("",) * len(plans))
+
+
+def joined(one: Outcome, other: Outcome) -> Outcome:
+    """Answers of one scene in one row, so that it is judged once."""
+    columns = ("plans", "thinking_tokens", "slow", "forced")
+    both = {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in columns}
+    return Outcome(one.scene, **both, thoughts=one.thoughts + other.thoughts)
 
 
 def slowed(plan: np.ndarray, share: float) -> np.ndarray:

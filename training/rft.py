@@ -32,7 +32,7 @@ from training import loop
 from training.loop import Progress, TrainingError
 from training.rft_groups import Dealer, Group
 from training.rft_policy import Policy
-from training.rft_record import Log, claim, data_hash
+from training.rft_record import Log, begin, claim
 from training.rft_scenes import open_pools
 from training.rft_settings import RftConfig
 from training.rft_tally import Tally, Team
@@ -47,7 +47,8 @@ class Run:
     """One run: policy, data, optimizer and where it stands.
 
     Raises:
-        TrainingError: ``out`` holds a run of another recipe.
+        TrainingError: ``out`` holds a run of another recipe, or one that began with another model or other data.
+        SetupError: a GPU is asked for where there is none.
     """
 
     def __init__(self, settings: RftConfig, team: Team, i_know: bool = False) -> None:
@@ -61,6 +62,7 @@ class Run:
         if team.leads:
             team.wait()
         self.pool, self.held_out = pools
+        self.origin = begin(settings, *pools, team)
         self.dealer = Dealer(self.pool, self.policy.sampler, settings)
         self.update = Update(self.policy, settings)
         steps = settings.loop
@@ -164,7 +166,7 @@ class Run:
             "minutes": round(self.progress.elapsed_s / 60.0, 1),
             "ranks": self.team.size,
             "samples": int((self.pool.frequencies > 0.0).sum()),
-            "data": data_hash(self.pool),
+            "data": self.origin["data"],
             "scores": dict(scores),
         }
 
@@ -247,9 +249,10 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         settings = override(config.load(RftConfig, args.config), vars(args))
+        device = _device(settings)
         keep_memory()
         torch.set_num_threads(settings.threads)
-        if settings.device == "cuda":
+        if device.type == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         team = Team.join(settings.device)
         stop = threading.Event()

@@ -20,14 +20,14 @@ import torch
 
 from autovla_core.contracts import CLIP_IMAGES, Command
 from autovla_core.model.sampling import Dice
-from autovla_core.model.shared_prefill import opening
 from autovla_core.model.thinking import MODES, ThinkingConfig
+from training.datasets.mixture import MixtureConfig
 from training.rft_groups import Group
 from training.rft_policy import Policy
 from training.rft_settings import WARM, GrpoConfig, RftConfig, StepsConfig
 from training.rft_tally import Tally
 from training.rft_update import Reading, Update
-from training.sft import DataConfig, keep_memory
+from training.sft import keep_memory
 
 
 def draw(policy: Policy, settings: RftConfig, number: int) -> Group:
@@ -39,7 +39,7 @@ def draw(policy: Policy, settings: RftConfig, number: int) -> Group:
     prompt = sampler.encoder.prompt(5.0 + number % 5, 0.0, Command.FOLLOW)
     answers = sampler.answer([prompt], features, settings.thinking, size, Dice.of(number, size))
     chance = rng.normal(size=size)
-    whole = prompt + opening(sampler.grammar, settings.thinking.mode)
+    whole = prompt + sampler.grammar.opening(settings.thinking.mode)
     return Group(whole, features, tuple(answers), chance, chance - chance.mean())
 
 
@@ -103,7 +103,6 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=6)
     parser.add_argument("--mode", choices=MODES, default="fast")
     parser.add_argument("--tokens", type=int, default=44, help="of a thought, at most")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -111,11 +110,10 @@ def main() -> None:
     settings = RftConfig(
         out=Path("."),
         init=args.model,
-        data=DataConfig(),
+        data=MixtureConfig(),
         loop=StepsConfig(steps=1),
         grpo=GrpoConfig(group=args.group, prompts=1),
         thinking=ThinkingConfig(args.mode, most_tokens=args.tokens, words=WARM, actions=WARM),
-        device=args.device,
     )
     print(json.dumps(measure(settings, args.groups), indent=1))
 

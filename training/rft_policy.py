@@ -16,8 +16,8 @@ from autovla_core.model import checkpoint, lora
 from autovla_core.model.encoding import Encoder
 from autovla_core.model.mirror import Mirror
 from autovla_core.model.patches import batch_vision
-from training.rft_groups import Sampler
 from training.rft_settings import RftConfig
+from training.sampler import Sampler
 
 
 class Policy:

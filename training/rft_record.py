@@ -1,4 +1,4 @@
-"""What a run of reinforcement fine-tuning leaves beside its model: the recipe it claims, a log, a name of its data."""
+"""What a run of reinforcement fine-tuning leaves beside its model: recipe, a log, names of what it began with."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ import yaml
 from tqdm.auto import tqdm
 
 from autovla_core import config
+from autovla_core.files import sha256, write_whole
+from training import loop
 from training.loop import Progress, TrainingError
 from training.rft_scenes import Pool
 from training.rft_settings import RftConfig
 from training.rft_tally import Team
 
-RECIPE_FILE, LOG_FILE = "recipe.yaml", "log.jsonl"
+RECIPE_FILE, ORIGIN_FILE, LOG_FILE = "recipe.yaml", "origin.json", "log.jsonl"
 FREE = ("out", "threads", "device", "memory")  # of a recipe: may change between two parts of one run
 
 
@@ -70,23 +72,47 @@ def _reopen(file: Path, step: int) -> TextIO:
                 kept.append(line)
         except json.JSONDecodeError:
             continue
-    partial = file.with_suffix(".partial")
-    partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    partial.rename(file)
+    write_whole(file, "".join(f"{line}\n" for line in kept))
     return file.open("a", encoding="utf-8")
 
 
 def claim(settings: RftConfig, team: Team) -> None:
-    """Write the recipe into ``out``; refuse the folder of another recipe's run."""
+    """Write the recipe into ``out``.
+
+    Raises:
+        TrainingError: the folder of another recipe's run.
+    """
     file = settings.out / RECIPE_FILE
     own = config.to_dict(settings)
     if file.exists():
         other = yaml.safe_load(file.read_text()) or {}
         changed = [name for name in own if name not in FREE and own[name] != other.get(name)]
-        if changed and (settings.out / "checkpoint").exists():
+        if changed and loop.newest(settings.out):
             raise TrainingError(f"{settings.out} holds a run of another recipe: {changed} differ; give another out")
     if team.leads:
-        settings.out.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_text(yaml.safe_dump(own, sort_keys=False))
-        partial.rename(file)
+        write_whole(file, yaml.safe_dump(own, sort_keys=False))
+
+
+def begin(settings: RftConfig, training: Pool, held_out: Pool, team: Team) -> dict[str, object]:
+    """Write names of what the run begins with into ``out``: weights of ``init``, and the data; return them.
+
+    Raises:
+        TrainingError: the run that goes on there began with others.
+    """
+    file = settings.out / ORIGIN_FILE
+    own = {
+        "init": {weights.name: sha256(weights) for weights in sorted(settings.init.glob("*.safetensors"))},
+        "data": data_hash(training),
+        "held_out": data_hash(held_out),
+    }
+    if file.exists() and loop.newest(settings.out):
+        first = json.loads(file.read_text())
+        changed = [name for name in own if own[name] != first[name]]
+        if changed:
+            raise TrainingError(
+                f"{settings.out} holds a run that began with other {changed} than {settings.init} and the data of the "
+                "recipe are now; bring them back, or give another out"
+            )
+    if team.leads:
+        write_whole(file, json.dumps(own) + "\n")
+    return own

@@ -8,7 +8,7 @@ knows the expert's poses and no more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,13 +25,12 @@ from autovla_core.logs.reasons import REASONS_FILE, has_lines
 from autovla_core.model.encoding import CameraView
 from autovla_core.scoring import faithfulness, pdm, pdm_logs
 from training.datasets import registry
-from training.datasets.mixture import Mixture, Part, SourceConfig, split_scenes
+from training.datasets.mixture import Mixture, MixtureConfig, Part, SourceConfig, read_source
 from training.datasets.reasons import Reasoned, read_reasons
 from training.datasets.routes import RouteDataset, find_routes, sample_weights, split
 from training.datasets.sample import DatasetError, Reader
 from training.datasets.sampled import Columns, SampledDataset
 from training.rewards import Faithful, Judge, Scene
-from training.sft import DataConfig
 
 logger = logging.getLogger(__name__)
 
@@ -53,19 +52,23 @@ class Scenes(Protocol):
 class Pool:
     """Samples of several parts; numbers go through the parts in order."""
 
-    part: Part
-    columns: Columns
+    part: Mixture
     frequencies: np.ndarray  # (S,) how often each is drawn; 0 where it cannot be rewarded
-    sides: tuple[Scenes, ...]
-    starts: np.ndarray  # (parts + 1,)
+    sides: tuple[Scenes, ...]  # of the parts
 
     def __len__(self) -> int:
         return len(self.frequencies)
 
+    @property
+    def columns(self) -> Columns:
+        """Of the samples."""
+        return self.part.samples
+
     def scene(self, index: int) -> Scene:
         """The scene of one sample."""
-        owner = int(np.searchsorted(self.starts, index, side="right")) - 1
-        return self.sides[owner].scene(int(index - self.starts[owner]))
+        starts = self.part.starts
+        owner = int(np.searchsorted(starts, index, side="right")) - 1
+        return self.sides[owner].scene(int(index - starts[owner]))
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Samples (count,), with replacement, as often as ``frequencies`` says."""
@@ -166,8 +169,7 @@ class SampledScenes:
         sample = self._reader[self._numbers[index]]
 
         def judge(plans: np.ndarray) -> dict[str, np.ndarray]:
-            rows = [registry.score(self._reader.name, plan, sample) for plan in plans]
-            return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+            return registry.scores(self._reader.name, plans, sample)
 
         return _scene(sample.id, self._columns, index, judge)
 
@@ -189,7 +191,7 @@ def frames_of(log: RouteLog) -> np.ndarray:
 
 
 def open_pools(
-    data: DataConfig,
+    data: MixtureConfig,
     cameras: tuple[CameraView, ...],
     codebook: Codebook,
     needs: frozenset[str],
@@ -212,11 +214,12 @@ def open_pools(
         opened.append((*sides, source.weight))
     if not opened:
         raise DatasetError("nothing to train on: neither route logs nor another data set is named")
-    return tuple(_pool([(o[i], o[2]) for o in opened], data) for i in (0, 1))
+    weights = [weight for *_, weight in opened]
+    return tuple(_pool([sides[i] for sides in opened], weights, data.frequency) for i in (0, 1))
 
 
 def _open_routes(
-    data: DataConfig, cameras: tuple[CameraView, ...], codebook: Codebook, needs: frozenset[str], threads: int
+    data: MixtureConfig, cameras: tuple[CameraView, ...], codebook: Codebook, needs: frozenset[str], threads: int
 ) -> list[tuple[Part, Scenes]]:
     folders = _able_routes(find_routes(data.routes), data.routes, needs)
     training, held_out = split(folders, data.held_out)
@@ -243,12 +246,7 @@ def _able_routes(folders: list[Path], roots: Sequence[Path], needs: frozenset[st
 def _open_source(
     source: SourceConfig, cameras: tuple[CameraView, ...], codebook: Codebook, cache: Path, threads: int, i_know: bool
 ) -> list[tuple[Part, Scenes]]:
-    name = source.split or registry.entry(source.dataset).train
-    registry.refuse_held_out(source.dataset, name, i_know)
-    reader = registry.open_split(source.dataset, source.root, source.index, name, source.skip_broken, source.options)
-    training, held_out = (numbers[: source.limit] for numbers in split_scenes(reader, source.held_out))
-    if not training:
-        raise DatasetError(f"{source.dataset} {name}: every scene is held out; lower held_out ({source.held_out})")
+    reader, (training, held_out) = read_source(source, i_know)
     sides = []
     for numbers in (training, held_out or training):
         part = SampledDataset(reader, cameras, codebook, cache, numbers, threads)
@@ -256,17 +254,13 @@ def _open_source(
     return sides
 
 
-def _pool(weighted: list[tuple[tuple[Part, Scenes], float]], data: DataConfig) -> Pool:
-    parts, sides = zip(*(side for side, _ in weighted))
-    shares = []
-    for part, side, weight in zip(parts, sides, (weight for _, weight in weighted)):
-        own = sample_weights(part.samples, data.frequency) * side.usable
-        if not own.sum() > 0.0:
-            raise DatasetError("a part of the data has no sample that can be rewarded: see docs/rft.md, Data")
-        shares.append(weight * own / own.sum())
-    whole = parts[0] if len(parts) == 1 else Mixture(parts)
-    starts = np.cumsum([0, *(len(part) for part in parts)])
-    return Pool(whole, Columns.of(whole.samples), np.concatenate(shares), sides, starts)
+def _pool(opened: list[tuple[Part, Scenes]], weights: Sequence[float], frequency: Mapping[str, float]) -> Pool:
+    parts, sides = zip(*opened)
+    own = [sample_weights(part.samples, frequency) * side.usable for part, side in opened]
+    if not all(part.any() for part in own):
+        raise DatasetError("a part of the data has no sample that can be rewarded: see docs/rft.md, Data")
+    whole = Mixture(parts)
+    return Pool(whole, whole.frequencies(own, weights), sides)
 
 
 def _scene(name: str, columns: Columns, index: int, judge: Judge | None) -> Scene:

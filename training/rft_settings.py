@@ -9,10 +9,10 @@ from autovla_core.errors import ConfigError
 from autovla_core.model.lora import LoraSpec
 from autovla_core.model.sampling import GREEDY, Sampling
 from autovla_core.model.thinking import ThinkingConfig
+from training.datasets.mixture import MixtureConfig
 from training.loop import LoopConfig
 from training.rewards import RewardConfig
 from training.rft_losses import ADVANTAGES
-from training.sft import DataConfig
 
 WARM = Sampling(temperature=1.0)
 
@@ -103,12 +103,12 @@ class RftConfig:
     """One recipe file.
 
     Raises:
-        ConfigError: answers that would all be the same, or depend on a clock.
+        ConfigError: answers that would all be the same, depend on a clock, or that only one of two models can give.
     """
 
     out: Path
     init: Path  # the model folder to start from: SFT's
-    data: DataConfig
+    data: MixtureConfig
     loop: StepsConfig
     grpo: GrpoConfig = GrpoConfig()
     reward: RewardConfig = RewardConfig()
@@ -126,6 +126,11 @@ class RftConfig:
         if words or self.thinking.actions.greedy:
             raise ConfigError(
                 "thinking: words and actions must be drawn by chance; give them a temperature (paper: 1.0)"
+            )
+        if not (self.thinking.words.whole and self.thinking.actions.whole):
+            raise ConfigError(
+                "thinking: top_k and top_p cut off other tokens in each model, so the KL to the reference and the "
+                "ratio of two updates are infinite; take them out and draw by temperature alone"
             )
         if self.thinking.deadline_ms is not None:
             raise ConfigError("thinking.deadline_ms: answers that depend on a clock cannot be drawn twice; take it out")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import torch
 from torch import distributed
 
 FLOATS = np.ndarray | float | bool
+PATIENCE = timedelta(hours=24)  # the others wait while the first rank decodes all pictures; torch's own is 10 minutes
 
 
 class Tally:
@@ -40,7 +42,7 @@ class Team:
         """Under ``torchrun`` the group that it started; else alone."""
         if not distributed.is_torchelastic_launched():
             return cls()
-        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     def leave(self) -> None:

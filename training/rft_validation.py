@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from autovla_core.model.generate import Generated
-from autovla_core.model.thinking import ThinkingConfig
 from training import rewards
-from training.rewards import STANDARDS, UnscorableError
-from training.rft_groups import Sampler, noisy_prompt, record
+from training.rewards import STANDARDS, Scene, UnscorableError
+from training.rft_groups import record
 from training.rft_scenes import Pool
-from training.rft_settings import NoiseConfig, RftConfig
+from training.rft_settings import RftConfig
 from training.rft_tally import Tally, Team
+from training.sampler import Sampler, greedy_answers, prompt_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +27,14 @@ def validate(sampler: Sampler, pool: Pool, settings: RftConfig, team: Team) -> d
     earns there more than none, its price included. ``standing``, ``half_speed`` and ``expert``: ``STANDARDS``.
     """
     chosen = pool.choice(settings.validation.samples, settings.seed)
-    tally = Tally()
-    own = _scorable(pool, settings, chosen[list(team.share(len(chosen)))], tally)
+    own = chosen[list(team.share(len(chosen)))]
+    prompts = {int(index): prompt_of(sampler.encoder, pool.columns, index) for index in own}
     ways = {"": settings.greedy}
     if settings.thinking.mode == "adaptive":
         ways |= {f"{mode}_": replace(settings.greedy, mode=mode) for mode in ("fast", "slow")}
-    for prefix, thinking in ways.items():
-        for index, found in _answers(sampler, pool, own, thinking, settings.validation.batch):
-            _judge(sampler, pool, settings, index, found, prefix, tally)
+    tally = Tally()
+    for index, found in greedy_answers(sampler, prompts, pool.part.clips, ways, settings.validation.batch):
+        _judge(sampler, pool.scene(index), settings, found, tally)
     found = team.merge(tally).means()
     for kind in ("complex", "simple"):
         fast, slow = found.get(f"fast_reward_{kind}"), found.get(f"slow_reward_{kind}")
@@ -45,50 +43,23 @@ def validate(sampler: Sampler, pool: Pool, settings: RftConfig, team: Team) -> d
     return found
 
 
-def _scorable(pool: Pool, settings: RftConfig, indices: np.ndarray, tally: Tally) -> np.ndarray:
-    """The samples whose scenes can be scored; what ``STANDARDS`` earn on them goes into the tally."""
-    able = []
-    for index in indices:
-        try:
-            earned, _ = rewards.reward(rewards.standards(pool.scene(index)), settings.reward)
-        except UnscorableError as error:
-            logger.warning("left out: %s", error)
-            tally.add("unscored", 1.0)
-            continue
-        able.append(index)
-        tally.add("unscored", 0.0)
-        for name, value in zip(STANDARDS, earned):
-            tally.add(name, value)
-    return np.array(able, int)
-
-
-def _judge(
-    sampler: Sampler, pool: Pool, settings: RftConfig, index: int, found: Generated, prefix: str, tally: Tally
-) -> None:
-    outcome = sampler.outcome(pool.scene(index), [found])
-    earned, terms = rewards.reward(outcome, settings.reward)
-    record(tally, outcome, earned, terms, prefix)
-    if prefix:
+def _judge(sampler: Sampler, scene: Scene, settings: RftConfig, found: Mapping[str, Generated], tally: Tally) -> None:
+    """One sample's answers by each way of thinking, and ``STANDARDS``, judged at once; the first way in full."""
+    outcome = rewards.joined(sampler.outcome(scene, list(found.values())), rewards.standards(scene))
+    try:
+        earned, terms = rewards.reward(outcome, settings.reward)
+    except UnscorableError as error:
+        logger.warning("left out: %s", error)
+        tally.add("unscored", 1.0)
         return
-    gap = np.linalg.norm(outcome.plans[0, :, :2] - outcome.scene.expert[:, :2], axis=-1)
-    tally.add("ade_m", gap[outcome.scene.known])
-    tally.add("progress", rewards.progress(outcome, settings.reward.terms))
-    if outcome.scene.judge is not None:
+    tally.add("unscored", 0.0)
+    for name, value in zip(STANDARDS, earned[len(found) :]):
+        tally.add(name, value)
+    for row, prefix in enumerate(found):
+        record(tally, outcome, earned, terms, slice(row, row + 1), prefix)
+    gap = np.linalg.norm(outcome.plans[0, :, :2] - scene.expert[:, :2], axis=-1)
+    tally.add("ade_m", gap[scene.known])
+    tally.add("progress", rewards.progress(outcome, settings.reward.terms)[0])
+    if "truth" in settings.reward.needs:  # else nobody asked whether the scene can be scored
         for name, value in outcome.scores.items():
-            tally.add(f"scored_{name}", value)
-
-
-def _answers(
-    sampler: Sampler, pool: Pool, indices: np.ndarray, thinking: ThinkingConfig, batch: int
-) -> Iterator[tuple[int, Generated]]:
-    """Each sample's greedy answer; prompts of one length are answered together."""
-    groups: dict[int, list[tuple[int, tuple[int, ...]]]] = defaultdict(list)
-    for index in indices:
-        prompt = noisy_prompt(pool, index, sampler.encoder, NoiseConfig(), None)
-        groups[len(prompt)].append((int(index), prompt))
-    for same in groups.values():
-        for start in range(0, len(same), batch):
-            numbers, prompts = zip(*same[start : start + batch])
-            features = sampler.look(pool.part.clips(np.array(numbers)))
-            with torch.no_grad():
-                yield from zip(numbers, sampler.answer(prompts, features, thinking))
+            tally.add(f"scored_{name}", value[0])

@@ -15,9 +15,10 @@ import dataclasses
 import logging
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,39 +30,36 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from autovla_core import config
 from autovla_core.action.codebook import SHIPPED, Codebook
 from autovla_core.contracts import CLIP_IMAGES, PLAN_STEPS, RULES
-from autovla_core.errors import CheckpointError
+from autovla_core.errors import AutoVLAError, CheckpointError
 from autovla_core.model import checkpoint, tiny
 from autovla_core.model.backbone import PAIR
 from autovla_core.model.encoding import CameraView, Encoder
+from autovla_core.model.mirror import Mirror
 from autovla_core.model.patches import batch_vision
 from training import loop, losses
 from training.augment import AugmentConfig
 from training.collate import NEAR_M, Batch, Collator
-from training.datasets.mixture import Mixture, Part, SourceConfig, open_source
+from training.datasets.mixture import Mixture, MixtureConfig, Part, open_source
 from training.datasets.reasons import ThinkingRoutes
 from training.datasets.routes import AHEAD, RouteDataset, find_routes, sample_weights, split
 from training.datasets.sampled import Columns
 from training.loop import LoopConfig, Progress
+from training.sampler import Sampler
 from training.validation import validate
 
 logger = logging.getLogger(__name__)
 
+STOPPED = 130  # as a shell says it of Ctrl-C
 SEEN_NEAR = float(np.exp(-30.0 / NEAR_M))  # nearness at 30 m: what is farther counts as not there
 NO_EVIDENCE = -4.0  # at first no single token speaks for anything
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Where samples come from and how often each kind is drawn."""
+class DataConfig(MixtureConfig):
+    """A mixture, what of it is taught and how much of it is validated on."""
 
-    routes: tuple[Path, ...] = ()  # folders of route logs
-    cache: Path = Path("data/cache")  # decoded images and tokens
-    sources: tuple[SourceConfig, ...] = ()  # other data sets, prepared by training.prepare
     thoughts: bool = False  # teach slow answers where a log has reasons (docs/reasons.md)
-    routes_weight: float = 1.0  # share of the draws that route logs get beside ``sources``
-    held_out: float = 0.08  # share of routes, by name
     held_out_samples: int = 384
-    frequency: dict[str, float] = field(default_factory=dict)  # event (datasets.routes.EVENTS) -> weight
 
 
 @dataclass(frozen=True)
@@ -181,7 +179,7 @@ def build(settings: SftConfig) -> tuple[Qwen2_5_VLForConditionalGeneration, PreT
     """
     if settings.model.init is None:
         codebook = Codebook.load(settings.model.codebook or SHIPPED)
-        tokenizer = tiny.build_tokenizer(len(codebook))
+        tokenizer = tiny.build_tokenizer(len(codebook), settings.data.thoughts)
         height = max(camera.height for camera in settings.model.cameras)
         width = max(camera.width for camera in settings.model.cameras)
         model = tiny.build_model(settings.model.size, tokenizer, codebook, height, width, settings.seed)
@@ -252,6 +250,7 @@ def train(
     encoder = Encoder(model, tokenizer, cameras, len(codebook))
     data = load_data(settings, codebook, i_know)
     chosen = _validation_samples(data, settings)
+    mirror = Mirror.of(model) if settings.data.thoughts else None  # answers as the car will: see ``validate``
     trainee = Trainee(model, encoder, codebook, settings.loss)
     collator = Collator(
         data.training,
@@ -269,7 +268,11 @@ def train(
     best: dict[str, float] = _best_so_far(settings.out)
 
     def check(progress: Progress) -> dict[str, float]:
-        scores = validate(model, encoder, codebook, data.held_out, chosen)
+        sampler = None
+        if mirror is not None:  # a sampler anew each time: it remembers what the vision tower saw in earlier pictures
+            mirror.follow()
+            sampler = Sampler(mirror.plain, tokenizer, cameras, codebook, parts=False)
+        scores = validate(model, encoder, codebook, data.held_out, chosen, sampler)
         if not scores["ade_m"] > best.get("ade_m", np.inf):
             best.clear()
             best.update(scores)
@@ -340,8 +343,8 @@ def keep_memory() -> None:
     libc.mallopt(trim_threshold, 2**31 - 1)
 
 
-def main() -> None:
-    """Parse the command line and run the recipe."""
+def main() -> int:
+    """Parse the command line and run the recipe; return 0 when it is finished, 1 after an error, 130 when stopped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--out", type=Path)
@@ -352,17 +355,21 @@ def main() -> None:
     parser.add_argument("--i-know", action="store_true", help="train even on a split that benchmarks are scored on")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    settings = config.load(SftConfig, args.config)
-    settings = override(settings, vars(args))
-    keep_memory()
-    torch.set_num_threads(settings.threads)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    progress, scores = train(settings, stop, args.i_know)
+    try:
+        settings = override(config.load(SftConfig, args.config), vars(args))
+        keep_memory()
+        torch.set_num_threads(settings.threads)
+        progress, scores = train(settings, stop, args.i_know)
+    except AutoVLAError as error:
+        print(f"training.sft: {error}", file=sys.stderr)
+        return 1
     state = "finished" if progress.finished else "stopped; the same command goes on from here"
     logger.info("%s at step %d: %s, model in %s", state, progress.step, scores, settings.out / "model")
+    return 0 if progress.finished else STOPPED
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,8 +5,8 @@
         --index data/index --checkpoint models/mine --out runs/waymo_test
     python -m training.waymo_submission runs/waymo_test --root data/waymo --method method.yaml --out mine.tar.gz
 
-``method.yaml`` holds the keys of ``Method``. A frame without a plan stops it; with ``--stand-still`` such a frame is
-submitted as standing still, and counted.
+``method.yaml`` holds the keys of ``Method``. A wanted frame without a plan (planning failed, or its record is broken
+and was left out) stops it; with ``--stand-still`` such a frame is submitted as standing still, and counted.
 
 Field numbers: end_to_end_driving_submission.proto of waymo-open-dataset. The server finds shards by the name
 ``mysubmission.binproto-00000-of-00001`` only, whatever the tutorial says (issue 936 there).
@@ -142,15 +142,17 @@ def submit(results: Path, root: Path, method: Method, archive: Path, shards: int
     Raises:
         DatasetError: a frame that the challenge wants has no plan, or as ``write_submission``.
     """
-    plans = read_plans(results)
-    if plans.failed and not stand_still:
+    plans, wanted = read_plans(results), waymo.submission_frames(root)
+    lost = [name for name in wanted if name not in plans.by_frame]  # not even tried: broken records, left out clips
+    still = [*plans.failed, *lost]
+    if still and not stand_still:
         raise DatasetError(
-            f"{len(plans.failed)} frames have no plan, the first is {plans.failed[0]}; mend them, or submit them as "
-            "standing still with --stand-still"
+            f"{len(still)} frames have no plan, the first is {still[0]}; mend them, or submit them as standing still "
+            "with --stand-still"
         )
-    wanted = waymo.submission_frames(root)
-    write_submission(plans.by_frame, wanted, method, archive, shards)
-    return {"frames": len(wanted), "standing_still": len(plans.failed), "shards": shards}
+    standing = {name: np.zeros((POINTS, 2)) for name in lost}
+    write_submission({**plans.by_frame, **standing}, wanted, method, archive, shards)
+    return {"frames": len(wanted), "standing_still": len(still), "shards": shards}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from autovla_core import footprints
 from autovla_core.action import search
 from autovla_core.errors import CodebookError
+from autovla_core.files import replacing
 
 SCHEMA = "autovla-codebook/1"
 KEYS = {"schema", "motions", "vehicle", "provenance", "hash"}
@@ -76,10 +77,8 @@ class Codebook:
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
-        """Write one npz; the same codebook gives the same bytes."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
+        """Write one npz, whole or not at all; the same codebook gives the same bytes."""
+        with replacing(Path(path)) as partial, partial.open("wb") as file:
             np.savez_compressed(
                 file,
                 schema=np.array(SCHEMA),

@@ -55,6 +55,8 @@ class PrivilegedView:
         forward = ego.get_transform().get_forward_vector()
         pull = ego.get_acceleration()
         limit = self._ego.get_speed_limit()
+        staged = frozenset(a.id for a in snapshot if (shape := self._shapes[a.id]) and shape.role.startswith(STAGED))
+        others = self._others(snapshot, pose, FAR_M if staged else RANGE_M)
         scene = Scene(
             time_s=snapshot.timestamp.elapsed_seconds,
             pose=pose,
@@ -63,25 +65,22 @@ class PrivilegedView:
             length=self._ego_shape.length,
             width=self._ego_shape.width,
             speed_limit=(limit if limit > 0.0 else 30.0) / 3.6,
-            actors=tuple(self._others(snapshot, pose)),
+            actors=tuple(actor for away, actor in others if away <= RANGE_M),
             stop_lines=tuple(self._ahead(s)),
         )
-        return self._staged(scene, snapshot)
-
-    def _staged(self, scene: Scene, snapshot: carla.WorldSnapshot) -> Scene:
-        """The scene with what the expert needs in a scenario, if there is one; else as it is."""
-        shapes = [(actor.id, self._shapes[actor.id]) for actor in snapshot]
-        staged = frozenset(id for id, shape in shapes if shape is not None and shape.role.startswith(STAGED))
         if not staged:
             return scene
+        far = tuple(actor for away, actor in others if away > RANGE_M and actor.kind == "vehicle")
+        return self._with_staged(scene, staged, far)
+
+    def _with_staged(self, scene: Scene, staged: frozenset[int], far: tuple[Actor, ...]) -> RoadScene:
+        """The scene with what the expert needs in a scenario."""
         if self._room is None:
             self._room = room_of(self._world.get_map(), self._plan)
-        near = {actor.id for actor in scene.actors}
-        far = [a for a in self._others(snapshot, scene.pose, FAR_M) if a.id not in near and a.kind == "vehicle"]
         emergency = frozenset(id for id in staged if self._shapes[id].emergency)
         ways = {a.id: self._way(a) for a in scene.actors if a.id in staged and a.kind == "vehicle" and a.speed > MOVING}
         plain = {field.name: getattr(scene, field.name) for field in fields(Scene)}
-        return RoadScene(**plain, room=self._room, staged=staged, emergency=emergency, far=tuple(far), ways=ways)
+        return RoadScene(**plain, room=self._room, staged=staged, emergency=emergency, far=far, ways=ways)
 
     def _way(self, actor: Actor) -> np.ndarray:
         """The lane of an actor onwards, as far as it goes straightest; found anew when it has left it."""
@@ -96,7 +95,8 @@ class PrivilegedView:
             found = {a.id: a for a in self._world.get_actors(unknown)}
             self._shapes |= {id: _shape(found.get(id)) for id in unknown}
 
-    def _others(self, snapshot: carla.WorldSnapshot, pose: np.ndarray, range_m: float = RANGE_M) -> list[Actor]:
+    def _others(self, snapshot: carla.WorldSnapshot, pose: np.ndarray, range_m: float) -> list[tuple[float, Actor]]:
+        """Those no further than ``range_m`` north, south, east and west, each with how far that is."""
         out = []
         for actor in snapshot:
             shape = self._shapes[actor.id]
@@ -104,12 +104,13 @@ class PrivilegedView:
                 continue
             transform = actor.get_transform()
             at = transform.location
-            if abs(at.x - pose[0]) > range_m or abs(at.y + pose[1]) > range_m:
+            away = max(abs(at.x - pose[0]), abs(at.y + pose[1]))
+            if away > range_m:
                 continue
             velocity, forward = actor.get_velocity(), transform.get_forward_vector()
             speed = velocity.x * forward.x + velocity.y * forward.y
             where = _pose(transform, shape.ahead)
-            out.append(Actor(actor.id, shape.kind, where, speed, shape.length, shape.width, shape.type_id))
+            out.append((away, Actor(actor.id, shape.kind, where, speed, shape.length, shape.width, shape.type_id)))
         return out
 
     def _ahead(self, s: float) -> list[StopLine]:

@@ -32,18 +32,28 @@ def way_of(carla_map: carla.Map, pose: np.ndarray) -> np.ndarray:
     centre, right = at.transform.location, at.transform.get_right_vector()
     aside = (pose[0] - centre.x) * right.x + (-pose[1] - centre.y) * right.y
     points = []
-    for _ in range(WAY_M):
-        here, right = at.transform.location, at.transform.get_right_vector()
+    for lane in (at, *walk(at, WAY_M - 1, forward=True)):
+        here, right = lane.transform.location, lane.transform.get_right_vector()
         points.append((here.x + aside * right.x, -(here.y + aside * right.y)))
-        following = at.next(1.0)
-        if not following:
-            break
-        at = following[0] if len(following) == 1 else min(following, key=lambda w: _turn(at, w))
     return np.array(points) if len(points) > 1 else np.array([points[0], points[0] + np.array([1e-3, 0.0])])
 
 
-def _turn(at: carla.Waypoint, to: carla.Waypoint) -> float:
-    far = to.next(STRAIGHT_M)
+def walk(waypoint: carla.Waypoint, distance_m: float, forward: bool) -> list[carla.Waypoint]:
+    """The waypoints after (or before) one, 1 m apart, by the straightest way."""
+    found: list[carla.Waypoint] = []
+    at = waypoint
+    for _ in range(int(distance_m)):
+        following = at.next(1.0) if forward else at.previous(1.0)
+        if not following:
+            break
+        at = following[0] if len(following) == 1 else min(following, key=lambda w: _turn(at, w, forward))
+        found.append(at)
+    return found
+
+
+def _turn(at: carla.Waypoint, to: carla.Waypoint, forward: bool) -> float:
+    """Degrees by which a way on through ``to`` turns, judged where the lanes of a junction have parted."""
+    far = to.next(STRAIGHT_M) if forward else to.previous(STRAIGHT_M)
     turned = (far[0] if far else to).transform.rotation.yaw - at.transform.rotation.yaw
     return abs((turned + 180.0) % 360.0 - 180.0)
 

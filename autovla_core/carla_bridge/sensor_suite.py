@@ -65,6 +65,18 @@ class CollisionEvent:
     impulse: np.ndarray  # (3,) N s, CARLA's world frame
 
 
+class SensorRefused(SetupError):
+    """The simulator does not know a sensor of a specification, or cannot mount it as asked for.
+
+    Attributes:
+        id: as in the specification; None when it has none.
+    """
+
+    def __init__(self, id: object, type_id: str, reason: Exception) -> None:
+        super().__init__(f"cannot mount sensor {id!r} ({type_id}): {reason}")
+        self.id = id
+
+
 def payload_of(data: carla.SensorData) -> object:
     """What the leaderboard hands to agents for one measurement; events of other sensors are passed on."""
     return PAYLOADS.get(type(data).__name__, lambda value: value)(data)
@@ -135,9 +147,13 @@ class SensorSuite:
         self._speed_ids = [str(s["id"]) for s in specs if s["type"] == SPEEDOMETER]
         self._channels: list[_Channel] = []
         library = world.get_blueprint_library()
-        for spec in specs:
-            if spec["type"] not in (SPEEDOMETER, "sensor.opendrive_map"):
-                self._channels.append(self._mount(library, spec, tick_s))
+        try:
+            for spec in specs:
+                if spec["type"] not in (SPEEDOMETER, "sensor.opendrive_map"):
+                    self._channels.append(self._mount(library, spec, tick_s))
+        except SensorRefused:
+            self.destroy()
+            raise
 
     def _mount(self, library: carla.BlueprintLibrary, spec: Mapping[str, object], tick_s: float) -> _Channel:
         type_id = str(spec["type"])
@@ -147,7 +163,7 @@ class SensorSuite:
                 blueprint.set_attribute(key, value)
             actor = self._world.spawn_actor(blueprint, _pose(spec), attach_to=self._ego)
         except (RuntimeError, IndexError, KeyError) as failure:
-            raise SetupError(f"cannot mount sensor {spec.get('id')!r} ({type_id}): {failure}") from None
+            raise SensorRefused(spec.get("id"), type_id, failure) from None
         inbox: queue.Queue = queue.Queue()
         actor.listen(lambda data: inbox.put((data.frame, payload_of(data))))
         every = 0 if type_id in EVENT_TYPES else max(1, round(float(spec.get("sensor_tick", 0.0)) / tick_s))

@@ -13,6 +13,7 @@ from autovla_core.contracts import FULL_BRAKE, PLAN_STEPS, STEP_S, Control, Plan
 from autovla_core.control import lateral
 from autovla_core.control.lateral import LateralConfig
 from autovla_core.control.longitudinal import LongitudinalConfig, LongitudinalController
+from autovla_core.control.way import AFTER_S, Way, way_along
 
 _KNOTS_S = np.arange(PLAN_STEPS + 1) * STEP_S
 _MIDDLES_S = _KNOTS_S[:-1] + STEP_S / 2
@@ -170,6 +171,23 @@ class Tracker:
             self._steer_towards(speed, dt)
         return Control(self._steer, throttle, brake)
 
+    @property
+    def pose(self) -> np.ndarray:
+        """The ego's dead-reckoned pose (3,), in the frame of the first tick."""
+        return self._odometry.pose
+
+    def way(self, time_s: float, speed: float, reach_m: float) -> Way | None:
+        """What is left of the plan of the last ``step``, at its time and speed; None without a plan."""
+        if self._plan is None:
+            return None
+        elapsed = time_s - self._plan.observed_at_s
+        progress = np.interp(elapsed + AFTER_S, _KNOTS_S, self._timing.travelled) - self._driven()
+        join_m = 2.0 * self.config.lateral.look_ahead(speed)
+        return way_along(self._steering.points, self.pose, join_m, reach_m, progress)
+
+    def _driven(self) -> float:
+        return float(np.hypot(*(self._odometry.pose - self._origin)[:2]))
+
     def _accept(self, plan: Plan) -> None:
         self._plan = plan
         origin = self._odometry.pose_at(plan.observed_at_s)
@@ -180,7 +198,7 @@ class Tracker:
 
     def _speed_control(self, elapsed: float, speed: float, dt: float) -> tuple[float, float]:
         timing = self._timing
-        driven = float(np.hypot(*(self._odometry.pose - self._origin)[:2]))
+        driven = self._driven()
         preview = elapsed + self.config.speed_preview_s
         if timing.speed_at(preview + 0.2) < self.config.stand_speed:
             return self._longitudinal.hold(timing.length - driven, speed, dt)

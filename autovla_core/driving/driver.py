@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autovla_core.contracts import PLAN_STEPS, STEP_S, Control, Observation, Plan, Planner
+from autovla_core.control.shield import Shield
 from autovla_core.control.tracker import Tracker
 from autovla_core.driving.latency import Latency
 from autovla_core.driving.schedule import ReplanSchedule
@@ -44,6 +45,7 @@ class Driver:
 
     Attributes:
         thinking: counts how the plans of the episode were thought.
+        shield: has the last word on every control; None: nobody has.
         attempt: the newest plan that was asked for; it may be under way.
     """
 
@@ -55,11 +57,13 @@ class Driver:
         subscribers: Sequence[Subscriber] = (),
         latency: Latency | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        shield: Shield | None = None,
     ) -> None:
         self.planner = planner
         self.tracker = tracker or Tracker()
         self.subscribers = list(subscribers)
         self.latency = latency or Latency()
+        self.shield = shield
         self._clock = clock
         self._schedule = ReplanSchedule(replan_s)
         self.thinking = ThinkingTally()
@@ -71,6 +75,8 @@ class Driver:
         self.tracker.reset()
         self._schedule.reset()
         self.thinking.reset()
+        if self.shield is not None:
+            self.shield.reset()
         self.observation: Observation | None = None
         self.plan: Plan | None = None
         self.attempt: Attempt | None = None
@@ -81,7 +87,12 @@ class Driver:
         self.last_failure = ""
 
     def step(
-        self, observe: Callable[[], Observation] | Observation, time_s: float, speed: float, yaw_rate: float
+        self,
+        observe: Callable[[], Observation] | Observation,
+        time_s: float,
+        speed: float,
+        yaw_rate: float,
+        returns: np.ndarray | None = None,
     ) -> Control:
         """One tick.
 
@@ -90,18 +101,22 @@ class Driver:
             time_s: simulation time.
             speed: m/s along the heading, signed.
             yaw_rate: rad/s, counter-clockwise.
+            returns: (N, 4) of the radar, for the shield, as ``sensing.radar.returns_of`` gives them.
         """
         self._take_over(time_s)
         if self._under_way is None and self._schedule.due(time_s):
             self.attempt = self._under_way = self._ask(observe, time_s)
             self._take_over(time_s)
         control = self.tracker.step(self.plan, time_s, speed, yaw_rate)
+        if self.shield is not None:
+            way = self.tracker.way(time_s, speed, self.shield.reach_m(speed))
+            control = self.shield.step(control, way, returns, self.tracker.pose, time_s, speed)
         for subscriber in self.subscribers:
             subscriber(self.observation, self.plan, control)
         return control
 
     def summary(self) -> dict[str, float]:
-        """Plans, failures and latencies of the episode, and what ``thinking`` says."""
+        """Plans, failures and latencies of the episode, and what ``thinking`` and the shield say."""
         latencies = self._latencies or [0.0]
         return {
             "plans": float(self.plans),
@@ -109,6 +124,7 @@ class Driver:
             "latency_s_mean": round(float(np.mean(latencies)), 6),
             "latency_s_most": round(max(latencies), 6),
             **self.thinking.summary(),
+            **(self.shield.summary() if self.shield is not None else {}),
         }
 
     def _take_over(self, time_s: float) -> None:
@@ -119,6 +135,8 @@ class Driver:
         self._under_way = None
         self.plan = ready.plan
         self.observation = ready.observation or self.observation
+        if self.shield is not None and ready.plan is not None:
+            self.shield.judge(ready.plan, ready.observation.route)
 
     def _ask(self, observe: Callable[[], Observation] | Observation, time_s: float) -> Attempt:
         number, began = self.plans + self.failures, self._clock()

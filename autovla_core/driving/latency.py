@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,16 +28,19 @@ class LatencyConfig:
     measured: bool = False  # the plan's own wall time; such a drive cannot be repeated bit for bit
     table: Path | None = None  # YAML of a ``LatencyTable``: another machine's times
     jitter: float = 0.0  # s; up to so much more, evenly drawn for each plan
-    seed: int = 0  # of the jitter
+    seed: int = 0  # of the jitter, 0 or more
 
     def __post_init__(self) -> None:
-        chosen = [name for name in ("fixed", "measured", "table") if getattr(self, name) not in (None, False)]
+        values = {name: getattr(self, name) for name in ("fixed", "measured", "table")}
+        chosen = [name for name, value in values.items() if value is not None and value is not False]
         if len(chosen) > 1:
             raise ConfigError(f"latency: found {' and '.join(chosen)}, expected at most one of fixed, measured, table")
         for name in ("fixed", "jitter"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):
                 raise ConfigError(f"latency.{name}: found {value}, expected a finite number of seconds, 0 or more")
+        if self.seed < 0:
+            raise ConfigError(f"latency.seed: found {self.seed}, expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,19 @@ class LatencyTable:
 
 
 class Latency:
-    """Says how long each plan takes. Relative table files are relative to ``root``."""
+    """Says how long each plan takes.
 
-    def __init__(self, config: LatencyConfig | None = None, root: str | Path = ".") -> None:
+    Args:
+        config: which of the times counts.
+        root: that a relative table file is relative to.
+        start: where the route starts, in any coordinates: what is drawn on one route says nothing of another.
+    """
+
+    def __init__(
+        self, config: LatencyConfig | None = None, root: str | Path = ".", start: Sequence[float] = ()
+    ) -> None:
         self.config = config or LatencyConfig()
+        self._place = zlib.crc32(" ".join(f"{value:.2f}" for value in start).encode())
         self._table = configs.load(LatencyTable, Path(root) / self.config.table) if self.config.table else None
 
     def seconds(self, asked_at_s: float, wall_s: float, thinking_tokens: int) -> float:
@@ -94,4 +108,4 @@ class Latency:
         if self.config.jitter == 0.0:
             return 0.0
         moment = round(_TICKS_PER_S * asked_at_s) % 2**63
-        return float(np.random.default_rng([self.config.seed, moment]).uniform(0.0, self.config.jitter))
+        return float(np.random.default_rng([self.config.seed, self._place, moment]).uniform(0.0, self.config.jitter))

@@ -19,6 +19,7 @@ from autovla_core.evaluation.reason_recording import ReasonRecorder
 from autovla_core.evaluation.recording import ExpertPilot, Kicks, Recorder
 from autovla_core.evaluation.route_file import Route, read_routes
 from autovla_core.evaluation.route_generator import Pair, RouteStyle, lane_pair, random_route
+from autovla_core.evaluation.scenarios.decoration import with_scenarios
 from autovla_core.evaluation.teaching import TaughtPilot
 from autovla_core.evaluation.truth_recording import TruthRecorder
 from autovla_core.evaluation.weathers import random_weather
@@ -26,6 +27,7 @@ from autovla_core.logs import schema
 from autovla_core.sensing import rig as rigs
 
 FAILED = "failed"
+SCENARIOS_ALONG = 2
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Collection:
     truth: bool = False  # log what scores plans and what thoughts are written from (docs/logs.md)
     student: str = ""  # agent file that drives while the expert plans; "" = the expert drives itself
     student_config: str = ""
+    scenarios: float = 0.0  # share of the routes with scenarios along, up to ``SCENARIOS_ALONG`` of them
 
     def name(self, number: int) -> str:
         """Folder of a route."""
@@ -87,6 +90,7 @@ def collect(
     weather = random_weather(rng)
     name = collection.name(number)
     route, _ = random_route(graph, there.session.map, rng, name, weather, collection.style, held_out)
+    route = _decorated(collection, route, graph, there, number)
     config = EpisodeConfig(traffic=int(rng.integers(collection.traffic[0], collection.traffic[1] + 1)))
     kicks = Kicks(rng) if collection.kicks else None
     pilot = _pilot(collection, there, number)
@@ -97,6 +101,14 @@ def collect(
     record = run_episode(there.session, route, pilot, "", seed, 0, config, [pilot, recorder, *truth], kicks)
     size = sum(f.stat().st_size for f in recorder.folder.rglob("*") if f.is_file())
     return Collected(name, record.duration_game, time.monotonic() - began, size, recorder.reason)
+
+
+def _decorated(collection: Collection, route: Route, graph: LaneGraph, there: Simulator, number: int) -> Route:
+    """The route, or the route with scenarios along; by chance of its own, so that nothing else of it changes."""
+    rng = np.random.default_rng((collection.seed, number, 2))
+    if rng.random() >= collection.scenarios:
+        return route
+    return with_scenarios(route, graph, there.session.map, rng, SCENARIOS_ALONG)
 
 
 def _pilot(collection: Collection, there: Simulator, number: int) -> ExpertPilot:

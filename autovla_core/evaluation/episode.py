@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from autovla_core import frames
 from autovla_core.carla_bridge.actuate import control_of
 from autovla_core.carla_bridge.route_planner import plan_route
-from autovla_core.carla_bridge.sensor_suite import CollisionEvent, SensorSuite
+from autovla_core.carla_bridge.sensor_suite import CollisionEvent, SensorRefused, SensorSuite
 from autovla_core.carla_bridge.session import Session
 from autovla_core.carla_bridge.wheel import carla
-from autovla_core.contracts import Control
-from autovla_core.errors import RouteError, SetupError, SimulatorError
+from autovla_core.errors import AutoVLAError, RouteError, SetupError, SimulatorError
 from autovla_core.evaluation import map_facts
 from autovla_core.evaluation.agent_file import LeaderboardAgent, global_plan
-from autovla_core.evaluation.criteria import Contact, CriteriaConfig, Moment
+from autovla_core.evaluation.criteria import CriteriaConfig
+from autovla_core.evaluation.facts import Contact, Moment
 from autovla_core.evaluation.insight import driver_of
 from autovla_core.evaluation.judge import Judge
-from autovla_core.evaluation.results import CRASHED, Record
+from autovla_core.evaluation.results import BAD_SENSORS, CRASHED, SETUP_FAILED, Record
 from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.route_track import RouteTrack
 from autovla_core.evaluation.scenarios.player import ScenarioPlayer
 from autovla_core.evaluation.traffic import spawn_traffic
 from autovla_core.evaluation.watchdog import AgentSilent, limit
+from autovla_core.evaluation.watching import Disturbance, EpisodeStopped, Scenery, Start, Subscriber, TickFacts
 from autovla_core.scoring.closed_loop import score
-from autovla_core.sensing.faults import NO_FAULTS, FaultySensors, SensorFaults
+from autovla_core.sensing.faults import NO_FAULTS, FaultySensors, SensorFaults, chance_of, expect_sensors
 
 logger = logging.getLogger(__name__)
 
 COLLISION_ID = "judge_collision"
 AGENT_CRASHED = "Failed - Agent crashed"
-SETUP_FAILED = "Failed - Agent couldn't be set up"
+NUMBERS = {"x", "y", "z", "roll", "pitch", "yaw", "sensor_tick"}  # of a sensor's specification
 
 
 @dataclass(frozen=True)
@@ -49,79 +50,7 @@ class EpisodeConfig:
     criteria: CriteriaConfig = field(default_factory=CriteriaConfig)
     traffic_manager_port: int = 0  # of a server that does not drive traffic by itself; 0 = minicarla
     agent_timeout_s: float = 600.0  # of the wall clock, for setup and for each answer; Bench2Drive's; 0: none
-    faults: SensorFaults = NO_FAULTS  # of the agent's sensors; recorders and pictures see what is there
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where the ego starts, relative to the first point of the route."""
-
-    left_m: float = 0.0
-    yaw: float = 0.0  # rad
-
-
-class Disturbance(Protocol):
-    """Spoils the drive on purpose, so that recoveries can be recorded."""
-
-    def start(self) -> Start:
-        """Asked once."""
-        ...
-
-    def disturb(self, time_s: float, control: Control) -> Control:
-        """Return ``control`` or a spoilt one."""
-        ...
-
-
-@dataclass(frozen=True)
-class Scenery:
-    """What stays the same during an episode."""
-
-    session: Session
-    route: Route
-    dense: Sequence[tuple[carla.Transform, int]]  # 1 m apart
-    track: RouteTrack
-    ego: carla.Vehicle
-    traffic: Sequence[carla.Vehicle]
-    lights: Mapping[int, carla.TrafficLight]  # by id
-    agent: LeaderboardAgent
-    judge: Judge
-    seed: int
-    start: Start = Start()
-
-
-@dataclass(frozen=True)
-class TickFacts:
-    """One tick, after the agent has answered and before its control takes effect."""
-
-    number: int  # from 0
-    moment: Moment
-    control: Control  # as applied
-    disturbed: bool
-    input_data: Mapping[str, tuple[int, object]]  # of the agent and of the subscribers
-
-
-class Subscriber(Protocol):
-    """Sees an episode without taking part: recorder, video, window, progress bar."""
-
-    def sensors(self) -> list[dict[str, object]]:
-        """Further sensors on the ego, with ids of their own."""
-        ...
-
-    def begin(self, scenery: Scenery) -> None:
-        """Before the first tick."""
-        ...
-
-    def tick(self, facts: TickFacts) -> None:
-        """After each tick. May raise ``EpisodeStopped``."""
-        ...
-
-    def end(self, record: Record | None) -> None:
-        """After the last tick; None when the episode broke off."""
-        ...
-
-
-class EpisodeStopped(Exception):
-    """A person closed the window; the route counts as driven so far."""
+    faults: SensorFaults = NO_FAULTS  # of the agent's sensors; cameras of recorders and pictures stay well
 
 
 class EpisodeLost(SimulatorError):
@@ -132,21 +61,12 @@ class EpisodeLost(SimulatorError):
         self.record = record
 
 
-class Watcher:
-    """A subscriber that does nothing; inherit to do little."""
+class EpisodeUnfinished(AutoVLAError):
+    """The drive was made and judged, but one who looked on could not finish: a full disk. ``record`` stands."""
 
-    def sensors(self) -> list[dict[str, object]]:
-        """None."""
-        return []
-
-    def begin(self, scenery: Scenery) -> None:
-        """Nothing."""
-
-    def tick(self, facts: TickFacts) -> None:
-        """Nothing."""
-
-    def end(self, record: Record | None) -> None:
-        """Nothing."""
+    def __init__(self, message: str, record: Record) -> None:
+        super().__init__(message)
+        self.record = record
 
 
 def run_episode(
@@ -162,38 +82,41 @@ def run_episode(
 ) -> Record:
     """Drive one route in a freshly loaded world and judge it.
 
-    An agent that raises ends its route, not the run: the record says so.
+    An agent that raises, or asks for sensors that there are not, ends its route, not the run: the record says so.
 
     Raises:
-        EpisodeLost: the simulator failed, vanished, or cannot mount the sensors that the agent asks for.
+        EpisodeLost: the simulator failed, vanished, or cannot mount the sensors of a subscriber.
+        EpisodeUnfinished: a subscriber could not end.
         RouteError: the route does not lie on the map.
+        ConfigError: ``config.faults`` are of a sensor that the agent does not have.
     """
     started = time.monotonic()
+    player = ScenarioPlayer()
     if route.scenarios:
-        subscribers = [ScenarioPlayer(), *subscribers]
+        subscribers = [player, *subscribers]
     record: Record | None = None
     begun: list[Subscriber] = []
     scenery: Scenery | None = None
     try:
         scenery = _prepare(session, route, agent, seed, config, disturbance)
-        outcome = _set_up(scenery, agent_config, config)
-        if not outcome:
+        try:
+            scenery = replace(scenery, agent_sensors=_set_up(scenery, agent_config, config))
             suite = _mount(scenery, subscribers, config)
+        except _NotReady as failure:
+            outcome = failure.outcome
+        else:
             for subscriber in subscribers:
                 begun.append(subscriber)
                 subscriber.begin(scenery)
             outcome = _drive(scenery, suite, config, subscribers, disturbance)
+        outcome = replace(outcome, detail="; ".join(filter(None, (outcome.detail, player.remarks))))
         record = _record(scenery, outcome, repetition, config, time.monotonic() - started)
         return record
     except (SimulatorError, SetupError, RuntimeError) as error:  # carla's client knows no other error than RuntimeError
         lost = _lost(route, seed, repetition, scenery, config, time.monotonic() - started, error)
         raise EpisodeLost(str(error), lost) from error
     finally:
-        for subscriber in begun:
-            subscriber.end(record)
-        if scenery is not None:
-            _clear_traffic(scenery)
-        _leave(session, agent)
+        _leave(session, agent, scenery, begun, record)
 
 
 @dataclass(frozen=True)
@@ -203,6 +126,14 @@ class _Outcome:
     status: str
     ticks: int = 0
     detail: str = ""
+
+
+class _NotReady(Exception):
+    """The agent's fault, before the first tick."""
+
+    def __init__(self, status: str, error: BaseException) -> None:
+        super().__init__(status)
+        self.outcome = _Outcome(status, detail=f"{type(error).__name__}: {error}")
 
 
 def _prepare(
@@ -252,25 +183,56 @@ def _restart(session: Session, route: Route) -> None:
         ) from None
 
 
-def _set_up(scenery: Scenery, agent_config: str, config: EpisodeConfig) -> _Outcome | None:
-    """Ready the agent; an outcome when it cannot be."""
+def _set_up(scenery: Scenery, agent_config: str, config: EpisodeConfig) -> tuple[Mapping[str, object], ...]:
+    """Ready the agent; return the sensors that it asks for.
+
+    Raises:
+        _NotReady: it cannot be readied, or asks in no form that there is.
+    """
     try:
         scenery.agent.set_global_plan(*global_plan(scenery.session.map, scenery.dense))
         with limit(config.agent_timeout_s):
             scenery.agent.setup(agent_config)
+            specs = tuple(dict(spec) for spec in scenery.agent.sensors())
+        for spec in specs:
+            _check_form(spec)
     except SimulatorError:
         raise
     except (Exception, AgentSilent) as error:  # the edge: what an agent raises must not end the run
         logger.exception("agent could not be set up for route %s", scenery.route.id)
-        return _Outcome(SETUP_FAILED, detail=f"{type(error).__name__}: {error}")
-    return None
+        raise _NotReady(SETUP_FAILED, error) from None
+    return specs
+
+
+def _check_form(spec: Mapping[str, object]) -> None:
+    """A type, an id, and numbers where they belong; whether there is such a sensor the simulator says."""
+    missing = {"type", "id"} - spec.keys()
+    if missing:
+        raise ValueError(f"sensor {dict(spec)} has no {' and no '.join(sorted(missing))}")
+    for key in NUMBERS & spec.keys():
+        float(spec[key])
 
 
 def _mount(scenery: Scenery, subscribers: Sequence[Subscriber], config: EpisodeConfig) -> SensorSuite:
-    specs = [*scenery.agent.sensors(), {"type": "sensor.other.collision", "id": COLLISION_ID}]
+    """The agent's sensors, the judge's, then those of the subscribers.
+
+    Raises:
+        _NotReady: the simulator lives but refuses one of the agent's.
+        ConfigError: faults of a sensor that the agent does not have.
+    """
+    own = {str(spec["id"]): str(spec["type"]) for spec in scenery.agent_sensors}
+    expect_sensors(config.faults, own)
+    specs = [*scenery.agent_sensors, {"type": "sensor.other.collision", "id": COLLISION_ID}]
     for subscriber in subscribers:
         specs += subscriber.sensors()
-    return scenery.session.spawn_sensors(scenery.ego, specs, config.warm_up_ticks)
+    try:
+        return scenery.session.spawn_sensors(scenery.ego, specs, config.warm_up_ticks)
+    except SensorRefused as error:
+        scenery.session.client.get_server_version()  # one that is gone refuses everything
+        if str(error.id) not in own:
+            raise
+        logger.error("route %s: %s", scenery.route.id, error)
+        raise _NotReady(BAD_SENSORS, error) from None
 
 
 def _drive(
@@ -280,8 +242,8 @@ def _drive(
     subscribers: Sequence[Subscriber],
     disturbance: Disturbance | None,
 ) -> _Outcome:
-    own_ids = {str(spec["id"]) for spec in scenery.agent.sensors()}
-    sensors, number = FaultySensors(config.faults, scenery.seed), 0
+    own_ids = {str(spec["id"]) for spec in scenery.agent_sensors}
+    sensors, number = FaultySensors(config.faults, chance_of(scenery.route.id, scenery.seed)), 0
     while True:
         input_data = suite.collect(scenery.session.tick())
         time_s = (number + 1) * scenery.session.tick_s
@@ -371,12 +333,39 @@ def _lost(
     return _record(scenery, _Outcome(CRASHED, ticks, str(error)), repetition, config, wall_s)
 
 
-def _leave(session: Session, agent: LeaderboardAgent) -> None:
+def _leave(
+    session: Session,
+    agent: LeaderboardAgent,
+    scenery: Scenery | None,
+    begun: Sequence[Subscriber],
+    record: Record | None,
+) -> None:
+    """End the subscribers in their order, then put everything back, whatever fails on the way.
+
+    Raises:
+        EpisodeUnfinished: a subscriber could not end after a drive that was judged.
+    """
+    try:
+        with contextlib.ExitStack() as leaving:  # the last one in is the first one out
+            leaving.callback(session.clear)
+            leaving.callback(_destroy, agent)
+            if scenery is not None:
+                leaving.callback(_clear_traffic, scenery)
+            for subscriber in reversed(begun):
+                leaving.callback(subscriber.end, record)
+    except (AutoVLAError, OSError) as error:
+        if record is None:
+            raise
+        raise EpisodeUnfinished(
+            f"{record.route_id} was driven, but not all of it could be kept: {error}", record
+        ) from error
+
+
+def _destroy(agent: LeaderboardAgent) -> None:
     try:
         agent.destroy()
     except Exception:  # the edge: as the leaderboard, which only prints it
         logger.exception("agent.destroy() failed")
-    session.clear()
 
 
 def _clear_traffic(scenery: Scenery) -> None:

@@ -14,12 +14,13 @@ from pathlib import Path
 from autovla_core.carla_bridge.session import Session, connect
 from autovla_core.errors import RouteError, SimulatorError
 from autovla_core.evaluation.agent_file import load_agent_class
-from autovla_core.evaluation.episode import Disturbance, EpisodeConfig, EpisodeLost, Subscriber, run_episode
+from autovla_core.evaluation.episode import EpisodeConfig, EpisodeLost, EpisodeUnfinished, run_episode
 from autovla_core.evaluation.flight_recorder import recorders
 from autovla_core.evaluation.provenance import Provenance
 from autovla_core.evaluation.results import CRASHED, Record, ResultsFile, route_id
 from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.server_process import MinicarlaServer
+from autovla_core.evaluation.watching import Disturbance, Subscriber
 from autovla_core.evaluation.weathers import preset
 from autovla_core.evaluation.workers import run_jobs
 from autovla_core.scoring.closed_loop import score
@@ -56,7 +57,7 @@ class Run:
     server_threads: int = 2
     weather: str = ""  # a preset in place of the routes' own
     logs: Path | None = None  # folder of flight logs, one a drive
-    log_rig: str = ""  # cameras of the logs; "": the agent's own
+    log_rig: str = ""  # cameras of the logs in place of the agent's; "": the agent's
 
 
 def jobs_of(routes: Sequence[Route], seeds: Sequence[int]) -> list[Job]:
@@ -93,13 +94,17 @@ def evaluate(
 ) -> None:
     """Drive what the results do not hold yet. A simulator that fails costs one drive, unless it always does.
 
+    Args:
+        on_record: sees each record before it is stored; if it raises, the run ends without that record.
+
     Raises:
         SimulatorError: no drive comes through; what was driven until then is in the results.
+        EpisodeUnfinished: a log could not be written; the record of its drive is in the results.
     """
 
     def take(record: Record) -> None:
-        results.add(record)
         on_record(record)
+        results.add(record)
 
     open_jobs = [job for job in jobs if not results.has(job.route_id)]
     run_jobs(drive_jobs, run, open_jobs, workers, take)
@@ -110,13 +115,18 @@ def drive_jobs(run: Run, jobs: Iterable[Job], answer: Callable[[Record], None]) 
 
     Raises:
         SimulatorError: ``MOST_LOST`` drives in a row were lost.
+        EpisodeUnfinished: a log could not be written; its record was answered.
     """
     agent_class = load_agent_class(run.agent)
     waiting, lost = iter(jobs), 0
     for job in waiting:
         with simulator(run.host, run.port, run.server_threads) as there:
             for current in itertools.chain([job], waiting):
-                record, spoilt = _attempt(run, agent_class, there, current)
+                try:
+                    record, spoilt = _attempt(run, agent_class, there, current)
+                except EpisodeUnfinished as error:
+                    answer(error.record)
+                    raise
                 answer(record)
                 lost = lost + 1 if spoilt else 0
                 if lost == MOST_LOST:

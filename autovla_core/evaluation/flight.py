@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from autovla_core import config as configs
 from autovla_core.errors import ConfigError, LogError
-from autovla_core.evaluation.episode import EpisodeConfig, Start
+from autovla_core.evaluation.episode import EpisodeConfig
 from autovla_core.evaluation.route_file import Route
+from autovla_core.evaluation.watching import Start
+from autovla_core.files import write_whole
 
 FLIGHT_FILE = "flight.json"
 FLIGHT_SCHEMA = "autovla-flight/1"
@@ -34,9 +35,7 @@ class Flight:
 
 def write_flight(folder: Path, flight: Flight) -> None:
     """Replace ``flight.json`` as a whole."""
-    partial = folder / f".{FLIGHT_FILE}.partial"
-    partial.write_text(json.dumps(configs.to_dict(flight), indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, folder / FLIGHT_FILE)
+    write_whole(folder / FLIGHT_FILE, json.dumps(configs.to_dict(flight), indent=1) + "\n")
 
 
 def read_flight(folder: str | Path) -> Flight:

@@ -13,18 +13,18 @@ from pathlib import Path
 
 from autovla_core.contracts import Control
 from autovla_core.driving.driver import Attempt
-from autovla_core.evaluation.agent_file import LeaderboardAgent
-from autovla_core.evaluation.episode import Scenery, Subscriber, TickFacts, Watcher
+from autovla_core.errors import LogError
 from autovla_core.evaluation.flight import Flight, write_flight
 from autovla_core.evaluation.insight import driver_of, plan_of
 from autovla_core.evaluation.provenance import Provenance
 from autovla_core.evaluation.recording import CAMERA_PREFIX, Recorder
 from autovla_core.evaluation.results import Record
+from autovla_core.evaluation.watching import Scenery, Subscriber, TickFacts, Watcher
 from autovla_core.logs.plans import PLAN_LINES, LoggedPlan, PlanWriter, logged, logged_failure
 from autovla_core.logs.salvage import BROKEN_OFF, is_broken_off, salvage
 from autovla_core.logs.writer import partial_folder
 from autovla_core.sensing import rig as rigs
-from autovla_core.sensing.faults import NO_FAULTS, FaultySensors, SensorFaults
+from autovla_core.sensing.faults import NO_FAULTS, FaultySensors, SensorFaults, chance_of
 from autovla_core.sensing.rig import CameraSpec
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def recorders(root: Path, name: str, provenance: Provenance, rig: str = "") -> l
     """What records one drive into ``root/name``; an older log of that name is set aside.
 
     Args:
-        rig: cameras of the log, in addition to the agent's; "": what the agent itself sees.
+        rig: cameras of the log, in place of the agent's; "": what the agent itself sees.
     """
     set_aside(root, name)
     recorder = DriveRecorder(root, name, rigs.rig(rig) if rig else None, provenance.episode.faults)
@@ -50,8 +50,19 @@ def set_aside(root: Path, name: str) -> None:
         _superseded(root, name).parent.mkdir(exist_ok=True)
         left.rename(_superseded(root, name))
     if is_broken_off(partial):
-        saved = salvage(partial, _superseded(root, name))
+        _set_aside_broken(partial, _superseded(root, name))
+
+
+def _set_aside_broken(partial: Path, target: Path) -> None:
+    """As a log if one can be made of it, else as it lies."""
+    try:
+        saved = salvage(partial, target)
         logger.info("%s: %d ticks of a killed drive were saved", saved.folder, saved.ticks)
+    except LogError as error:
+        if partial.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.rename(target)
+        logger.warning("%s: no log can be made of what a killed drive left: %s", target, error)
 
 
 def _superseded(root: Path, name: str) -> Path:
@@ -85,8 +96,8 @@ class DriveRecorder(Recorder):
     def begin(self, scenery: Scenery) -> None:
         """Open the log."""
         if not self._mounts:
-            self._cameras = cameras_of(scenery.agent)
-        self._sensors = FaultySensors(self._faults, scenery.seed)
+            self._cameras = cameras_of(scenery.agent_sensors)
+        self._sensors = FaultySensors(self._faults, chance_of(scenery.route.id, scenery.seed))
         super().begin(scenery)
 
     def tick(self, facts: TickFacts) -> None:
@@ -111,9 +122,9 @@ class DriveRecorder(Recorder):
         return {CAMERA_PREFIX + id: value for id, value in seen.items()}
 
 
-def cameras_of(agent: LeaderboardAgent) -> tuple[CameraSpec, ...]:
-    """The RGB cameras that an agent asks for."""
-    return tuple(camera_of(spec) for spec in agent.sensors() if spec["type"] == "sensor.camera.rgb")
+def cameras_of(specs: Sequence[Mapping[str, object]]) -> tuple[CameraSpec, ...]:
+    """The RGB cameras among the sensors that an agent asks for."""
+    return tuple(camera_of(spec) for spec in specs if spec["type"] == "sensor.camera.rgb")
 
 
 def camera_of(spec: Mapping[str, object]) -> CameraSpec:
@@ -141,7 +152,7 @@ class FlightRecorder(Watcher):
             route=scenery.route,
             seed=scenery.seed,
             agent=type(scenery.agent).__name__,
-            agent_sensors=tuple(scenery.agent.sensors()),
+            agent_sensors=scenery.agent_sensors,
             other_sensors=tuple(spec for other in self._others for spec in other.sensors()),
             episode=self._provenance.episode,
             start=scenery.start,

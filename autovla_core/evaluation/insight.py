@@ -30,6 +30,14 @@ def plan_of(agent: LeaderboardAgent) -> Plan | None:
     return decision.plan if isinstance(decision, ExpertDecision) else None
 
 
+def asked_of(agent: LeaderboardAgent) -> Plan | None:
+    """The plan that an agent asked for last, which may not count yet; None when there is none or it failed."""
+    driver = driver_of(agent)
+    if driver is not None:
+        return driver.attempt.plan if driver.attempt else None
+    return plan_of(agent)
+
+
 def outlook_of(agent: LeaderboardAgent) -> Outlook:
     """What an expert knew when it made the plan that it follows now; nothing for any other agent."""
     decision = getattr(agent, "decision", None)
@@ -50,6 +58,10 @@ class PlanTrace:
         if plan is None:
             self.world = None
         elif plan is not self._plan:
-            there = min(self._driven, key=lambda entry: abs(entry[0] - plan.observed_at_s))[1]
-            self.world = geometry.compose(there, np.vstack([np.zeros(3), plan.poses]))
+            self.world = self.placed(plan)
         self._plan = plan
+
+    def placed(self, plan: Plan) -> np.ndarray:
+        """A plan's world poses (11, 3) from where the ego was when it was observed."""
+        there = min(self._driven, key=lambda entry: abs(entry[0] - plan.observed_at_s))[1]
+        return geometry.compose(there, np.vstack([np.zeros(3), plan.poses]))

@@ -14,17 +14,14 @@ from autovla_core.evaluation.criteria import (
     CriteriaConfig,
     Criterion,
     InRoute,
-    Lanes,
-    LightFact,
-    Moment,
     OutsideRouteLanes,
     RouteCompletion,
     RouteTimeout,
     RunningRedLight,
     RunningStop,
-    SignFact,
     TickLimit,
 )
+from autovla_core.evaluation.facts import Lanes, LightFact, Moment, SignFact
 from autovla_core.evaluation.route_track import RouteTrack
 from autovla_core.scoring.closed_loop import Infraction
 

@@ -50,14 +50,19 @@ class LapsingPilot(ExpertPilot):
         command = super().run_step(input_data, timestamp)
         if self.expert is None or self.decision is None:
             return command
-        held = self._late_speed()
-        if held is None:
+        held = self._late_speed(timestamp)
+        if held is None and command.brake == 0.0:  # whoever must brake is awake
             held = self._dawdling(timestamp)
         if held is not None:
-            command.throttle, command.brake = pedals(self.scene.speed, held)
+            command.throttle, command.brake = pedals(self.scene.speed, min(held, self._curve_speed()))
         return command
 
-    def _late_speed(self) -> float | None:
+    def _curve_speed(self) -> float:
+        """What the bend at hand allows; nobody's mind wanders that far."""
+        path = self.expert.path
+        return float(path.cap[path.at(self.expert.progress.s)[0]])
+
+    def _late_speed(self, time_s: float) -> float | None:
         """What is held although something asks for braking; None when the expert has its way."""
         reason, config = self.decision.reason, self._lapses
         if reason.rule not in LATE_RULES:
@@ -70,7 +75,8 @@ class LapsingPilot(ExpertPilot):
         if self._late is None:
             return None
         speed, limit = self._late
-        if needed_deceleration(self.scene.speed, reason.distance - 0.5) > limit:
+        driven = self.scene.speed * (time_s - self.decision.plan.observed_at_s)  # since the distance was measured
+        if needed_deceleration(self.scene.speed, reason.distance - driven - 0.5) > limit:
             self._late = None
             return None
         return max(speed, self.scene.speed)

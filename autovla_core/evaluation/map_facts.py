@@ -6,7 +6,7 @@ import numpy as np
 
 from autovla_core import frames
 from autovla_core.carla_bridge.wheel import carla
-from autovla_core.evaluation.criteria import LaneFact, LightFact, SignFact, StopLine
+from autovla_core.evaluation.facts import LaneFact, LightFact, SignFact, StopLine
 
 
 class CarlaLanes:

@@ -14,8 +14,9 @@ import yaml
 
 import autovla_core
 from autovla_core.evaluation.episode import EpisodeConfig
+from autovla_core.files import sha256
 
-BLOCK = 1 << 20
+TEXTS = (".yaml", ".yml")  # of a configuration that is kept as a text; of any other the hash
 
 
 @dataclass(frozen=True)
@@ -35,33 +36,29 @@ class Provenance:
             "carla": metadata.version("carla"),
             "code": source_sha256(Path(autovla_core.__file__).parent),
             **({"agent": sha256(self.agent)} if self.agent.is_file() else {}),
-            **({"agent_config": config.read_text(encoding="utf-8")} if config.is_file() else {}),
+            **({"agent_config": _text_of(config) or f"sha256 {sha256(config)}"} if config.is_file() else {}),
             **{f"weights {file.name}": sha256(file) for file in self._weights(config)},
         }
 
     def _weights(self, config: Path) -> list[Path]:
         """Of the model folder that an agent YAML names; relative ones are relative to the agent's checkout."""
-        if not config.is_file():
+        try:
+            values = yaml.safe_load(_text_of(config))
+        except yaml.YAMLError:  # the agent's own business
             return []
-        values = yaml.safe_load(config.read_text(encoding="utf-8"))
         if not isinstance(values, dict) or not isinstance(values.get("checkpoint"), str):
             return []
         return sorted((self.agent.resolve().parents[1] / values["checkpoint"]).glob("*.safetensors"))
 
 
-def sha256(file: Path) -> str:
-    """Of a file's bytes; read once as long as it does not change."""
-    stat = file.stat()
-    return _sha256(file, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=64)
-def _sha256(file: Path, mtime_ns: int, size: int) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+def _text_of(config: Path) -> str:
+    """Of a YAML file; "" for anything else that an agent may be given: a checkpoint, a Python file, no file."""
+    if config.suffix not in TEXTS or not config.is_file():
+        return ""
+    try:
+        return config.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return ""
 
 
 @lru_cache(maxsize=4)

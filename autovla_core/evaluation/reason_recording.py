@@ -12,10 +12,10 @@ from autovla_core.carla_bridge.privileged import PrivilegedView
 from autovla_core.carla_bridge.route_planner import route_plan
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import Actor, Scene, StopLine
-from autovla_core.evaluation.episode import Scenery, TickFacts, Watcher
-from autovla_core.evaluation.insight import plan_of
+from autovla_core.evaluation.insight import asked_of
 from autovla_core.evaluation.recording import Recorder
 from autovla_core.evaluation.results import Record
+from autovla_core.evaluation.watching import Scenery, TickFacts, Watcher
 from autovla_core.expert.expert import ExpertDecision
 from autovla_core.logs import reasons, visibility
 from autovla_core.logs.visibility import LIGHT_TAG, SIGN_TAG, TAGS, Candidate, Pinhole
@@ -68,7 +68,7 @@ class ReasonRecorder(Watcher):
         agent, time_s = self._scenery.agent, facts.moment.time_s
         scene = self._view.scene(self._progress.s)
         self._progress.update(scene.pose)
-        plan = plan_of(agent)
+        plan = asked_of(agent)
         pictures = {
             c.id: facts.input_data[PREFIX + c.id][1] for c in self._cameras if PREFIX + c.id in facts.input_data
         }

@@ -16,9 +16,9 @@ from autovla_core.carla_bridge.sensor_suite import forward_speed
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import FULL_BRAKE, STEP_S, Control, Plan, Scene
 from autovla_core.errors import LogError
-from autovla_core.evaluation.episode import Scenery, Start, TickFacts, Watcher
-from autovla_core.evaluation.insight import outlook_of, plan_of
+from autovla_core.evaluation.insight import asked_of, outlook_of, plan_of
 from autovla_core.evaluation.results import Record
+from autovla_core.evaluation.watching import Scenery, Start, TickFacts, Watcher
 from autovla_core.expert.expert import Expert, ExpertConfig, ExpertDecision
 from autovla_core.logs.schema import RouteMeta, Tick
 from autovla_core.logs.writer import RouteWriter
@@ -72,7 +72,7 @@ class ExpertPilot(Watcher):
 class Recorder(Watcher):
     """Writes the drive of any agent below ``root``; a spoilt drive goes to ``root/failed`` if asked for.
 
-    A plan is stored where it was made at a tick with images.
+    A plan is stored where it was asked for, at a tick with images; with latency it counts only later.
     """
 
     def __init__(self, root: Path, name: str, cameras: tuple[CameraSpec, ...], sort_out: bool = True) -> None:
@@ -101,8 +101,8 @@ class Recorder(Watcher):
 
     def tick(self, facts: TickFacts) -> None:
         """Write one tick, and images and plan where cameras fired."""
-        plan = plan_of(self._scenery.agent)
-        number = self._writer.tick(self._state(facts, plan))
+        plan = asked_of(self._scenery.agent)
+        number = self._writer.tick(self._state(facts, plan_of(self._scenery.agent)))
         fired = [camera for camera in self._cameras if CAMERA_PREFIX + camera.id in facts.input_data]
         for camera in fired:
             self._writer.image(camera.id, number, rgb_from_bgra(facts.input_data[CAMERA_PREFIX + camera.id][1]))

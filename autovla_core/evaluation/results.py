@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from autovla_core.errors import RouteError
+from autovla_core.files import write_whole
 from autovla_core.scoring.closed_loop import INFRACTIONS, Infraction, Scores
 
 STATUS_RANK = {"Perfect": 0, "Completed": 1}  # everything else is a failure
 CRASHED = "Failed - Simulation crashed"
 BAD_SENSORS = "Failed - Agent's sensors were invalid"
+SETUP_FAILED = "Failed - Agent couldn't be set up"
 LABELS = {
     "Avg. driving score": "score_composed",
     "Avg. route completion": "score_route",
@@ -50,7 +51,7 @@ class Record:
     route_length: float  # m
     duration_game: float  # s
     duration_system: float  # s of the wall clock
-    detail: str = ""  # the error behind a crash
+    detail: str = ""  # the error behind a crash; scenarios that could not be played
     planner: Mapping[str, float] = field(default_factory=dict)  # ``Driver.summary``; empty for a stranger's agent
 
     @property
@@ -144,10 +145,7 @@ class ResultsFile:
 
     def write(self) -> None:
         """Replace the file as a whole, so that a reader never sees half of it."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.file.with_name(f".{self.file.name}.partial")
-        partial.write_text(json.dumps(self.document(), indent=4) + "\n", encoding="utf-8")
-        os.replace(partial, self.file)
+        write_whole(self.file, json.dumps(self.document(), indent=4) + "\n")
 
     def document(self) -> dict[str, object]:
         """What the file holds."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,9 @@ from autovla_core.errors import ConfigError
 from autovla_core.evaluation.evaluator import Run
 from autovla_core.evaluation.report.collect import RunResults
 from autovla_core.evaluation.report.figures import MEASURES, SCORE, Figure, figure
+from autovla_core.evaluation.results import BAD_SENSORS, SETUP_FAILED, Record
 from autovla_core.evaluation.weathers import PRESETS
+from autovla_core.files import write_whole
 from autovla_core.scoring.statistics import Paired, holm, paired_difference
 from autovla_core.sensing.faults import NO_FAULTS, SensorFaults
 
@@ -96,13 +97,24 @@ def run_of(base: Run, setting: Setting, folder: Path) -> Run:
     return replace(base, agent_config=config, episode=episode, weather=setting.weather)
 
 
+def expect_driven(record: Record) -> None:
+    """A setting under which the agent could not be readied is a mistake in the sweep, not a score of 0.
+
+    Raises:
+        ConfigError: this is such a record.
+    """
+    if record.status in (SETUP_FAILED, BAD_SENSORS):
+        raise ConfigError(
+            f"{record.route_id}: {record.status} ({record.detail}); the sweep or the agent's YAML is wrong"
+        )
+
+
 def _agent_yaml(base: Path, setting: Setting, folder: Path) -> Path:
     if not base.is_file():
         raise ConfigError(f"setting {setting.label!r} changes the agent's YAML, but found none at {str(base)!r}")
     values = yaml.safe_load(base.read_text(encoding="utf-8")) or {}
     text = yaml.safe_dump(merged(values, setting.agent), sort_keys=True)
     file = folder / f"{slug(setting.label)}.yaml"
-    folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, text)
     return file
 
@@ -223,10 +235,3 @@ def _row(point: Point) -> list[str]:
 def write_json(file: Path, value: Mapping[str, object]) -> None:
     """Write as a whole."""
     write_whole(file, json.dumps(value, indent=1) + "\n")
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write under a temporary name, then rename."""
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)

@@ -8,31 +8,40 @@ import numpy as np
 
 from autovla_core.carla_bridge.privileged import PrivilegedView
 from autovla_core.carla_bridge.route_planner import LaneGraph, route_plan
+from autovla_core.contracts import Plan
 from autovla_core.evaluation import map_facts
-from autovla_core.evaluation.episode import Scenery, TickFacts, Watcher
+from autovla_core.evaluation.guidance import GuidedPlanner
 from autovla_core.evaluation.insight import PlanTrace, driver_of, plan_of
+from autovla_core.evaluation.watching import Scenery, TickFacts, Watcher
 from autovla_core.route.progress import RouteProgress
+from autovla_core.scoring.closed_loop import score
 from autovla_core.sensing.images import rgb_from_bgra
 from autovla_core.view.bev import BirdsEye, Lamp, LaneStrip
 from autovla_core.view.hud import CAMERA_SIZE, Lens, View
 
 CAMERA_ID = "show_front"
 LENS = Lens(x=1.3, z=1.6, fov_deg=90.0)
+SIDES = {"show_left": -60.0, "show_right": 60.0}  # CARLA's yaw, degrees
+SIDE_SIZE = {"width": 224, "height": 126, "fov": 70.0}
 LAMPS_WITHIN_M = 90.0
 
 
 class Showing(Watcher):
-    """Mounts a large front camera and hands a ``View`` to ``on_view`` each time it fires."""
+    """Mounts a large front camera, and ``sides`` if wanted, and hands a ``View`` to ``on_view`` each time it fires."""
 
-    def __init__(self, on_view: Callable[[View], None], title: str = "", period_s: float = 0.1) -> None:
-        self._on_view, self._title, self._period_s = on_view, title, period_s
+    def __init__(
+        self, on_view: Callable[[View], None], title: str = "", period_s: float = 0.1, sides: bool = False
+    ) -> None:
+        self._on_view, self._title, self._period_s, self._sides = on_view, title, period_s, sides
         self.bird: BirdsEye | None = None  # ready when the episode begins
 
     def sensors(self) -> list[dict[str, object]]:
-        """One camera."""
-        pose = {"x": LENS.x, "y": 0.0, "z": LENS.z, "roll": 0.0, "pitch": LENS.pitch_deg, "yaw": 0.0}
+        """One camera, or three."""
         size = {"width": CAMERA_SIZE[0], "height": CAMERA_SIZE[1], "fov": LENS.fov_deg}
-        return [{"type": "sensor.camera.rgb", "id": CAMERA_ID, **pose, **size, "sensor_tick": self._period_s}]
+        sides = {name: {**SIDE_SIZE, "yaw": yaw} for name, yaw in SIDES.items()} if self._sides else {}
+        where = {"x": LENS.x, "y": 0.0, "z": LENS.z, "roll": 0.0, "pitch": LENS.pitch_deg, "yaw": 0.0}
+        kind = {"type": "sensor.camera.rgb", **where, "sensor_tick": self._period_s}
+        return [{**kind, "id": name, **own} for name, own in {CAMERA_ID: size, **sides}.items()]
 
     def begin(self, scenery: Scenery) -> None:
         """Paint the town and find what stands still."""
@@ -72,14 +81,26 @@ class Showing(Watcher):
             route=self._plan.points,
             plan=self._trace.world,
             tokens=() if plan is None or plan.tokens is None else plan.tokens.tolist(),
+            probabilities=() if plan is None or plan.log_probs is None else np.exp(plan.log_probs).tolist(),
+            fan=self._fan(),
             thought="" if plan is None else plan.thought,
+            thinking="" if plan is None or driver is None else _thinking(plan),
             plan_ms=0.0 if plan is None else _milliseconds(plan.timings_ms),
             clip=next(iter(clips.values())).images if clips else None,
             actors=self._truth.scene(self._progress.s).actors,
             lamps=self._lamps(pose),
+            sides=[rgb_from_bgra(facts.input_data[name][1]) for name in SIDES if name in facts.input_data],
+            score=score(judge.completion.percent, judge.infractions).composed,
             infractions=[i.message for i in judge.infractions],
             title=self._title,
         )
+
+    def _fan(self) -> list[np.ndarray]:
+        """Plans that were drawn beside the newest."""
+        driver = driver_of(self._scenery.agent)
+        planner = None if driver is None else driver.planner
+        plans = planner.fan if isinstance(planner, GuidedPlanner) else ()
+        return [self._trace.placed(plan) for plan in plans]
 
     def _lamps(self, pose: np.ndarray) -> list[Lamp]:
         lamps = []
@@ -96,6 +117,11 @@ def lane_strips(graph: LaneGraph) -> Sequence[LaneStrip]:
         LaneStrip(lane.xy * (1.0, -1.0), lane.waypoints[0].lane_width, not lane.in_junction)
         for lane in graph.lanes.values()
     ]
+
+
+def _thinking(plan: Plan) -> str:
+    words = f", {plan.thinking_tokens} tokens" if plan.thinking_tokens else ""
+    return f"{plan.mode.value}{words}{f', cut: {plan.forced}' if plan.forced else ''}"
 
 
 def _milliseconds(timings: dict[str, float]) -> float:

@@ -12,9 +12,9 @@ from autovla_core.carla_bridge.privileged import PrivilegedView
 from autovla_core.carla_bridge.route_planner import LaneGraph, LaneKey, lane_key, route_plan
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import LightState
-from autovla_core.evaluation.episode import Scenery, TickFacts, Watcher
 from autovla_core.evaluation.recording import Recorder
 from autovla_core.evaluation.results import Record
+from autovla_core.evaluation.watching import Scenery, TickFacts, Watcher
 from autovla_core.logs import route_map, truth
 from autovla_core.logs.route_map import LaneRecord
 from autovla_core.logs.truth import FRAME_S, TrackRecorder

@@ -76,5 +76,5 @@ def _main(work: Work, shared: object, tasks: multiprocessing.Queue, answers: mul
         try:
             work(shared, iter(tasks.get, None), lambda value: answers.put(("answer", value)))
             answers.put(("done", None))
-        except AutoVLAError as error:
+        except (AutoVLAError, OSError) as error:
             answers.put(("error", str(error)))

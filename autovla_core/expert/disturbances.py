@@ -50,9 +50,8 @@ class Disturbances:
 
     def respond(self, scene: Scene, s: float, cruise: float) -> Response:
         """The path to drive and where to wait; ``cruise`` is the wanted speed of a plain drive (m/s)."""
-        plain = Response(self._path, cruise, self._config)
         if not isinstance(scene, RoadScene) or scene.room is None or not scene.staged:
-            return plain
+            return Response(self._path_with(self._under_way(s)), cruise, self._config)
         ego = EgoState(s, scene.speed, cruise, scene.length / 2, scene.width / 2)
         standing = self._standing.update(scene)
         everybody = [a for a in (*scene.actors, *scene.far) if a.kind != "walker"]
@@ -102,12 +101,15 @@ class Disturbances:
         edge = room.least("own_right", ego.s, ego.s + INVADER_AHEAD_M)
         return max(edge - ego.half_width - EDGE_M / 2, 0.0)
 
+    def _under_way(self, s: float) -> tuple[Detour, ...]:
+        """The detours that the ego is on: driven to their end also when those whom they led around are gone."""
+        return tuple(detour for detour in self._shifted[0] if detour.leaves < s < detour.returns)
+
     def _path_with(self, detours: tuple[Detour, ...]) -> DrivePath:
-        if not detours:
-            return self._path
         if self._shifted[0] != detours:
-            config = self._config
-            path = shifted(self._path, detours, config.lateral_acceleration, 0.8 * config.braking, self._top_speed)
+            config, path = self._config, self._path
+            if detours:
+                path = shifted(path, detours, config.lateral_acceleration, 0.8 * config.braking, self._top_speed)
             self._shifted = (detours, path)
         return self._shifted[1]
 

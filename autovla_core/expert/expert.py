@@ -151,8 +151,10 @@ class Expert:
         constraints += self._disturbances.meet(scene, near, s, half_corridor)
         constraints.append(Stop(self.path.length + 15.0, 0, "end"))
         start = self._start(scene, s, half_length)
-        staged, ways = (scene.staged, scene.ways) if isinstance(scene, RoadScene) else (frozenset(), {})
-        cruise = encounters.pushed_speed(near, staged, s, response.cruise, scene.speed_limit)
+        staged, emergency, ways = frozenset(), frozenset(), {}
+        if isinstance(scene, RoadScene):
+            staged, emergency, ways = scene.staged, scene.emergency, scene.ways
+        cruise = encounters.pushed_speed(near, staged - emergency, s, response.cruise, scene.speed_limit)
         rollout = drive(path, start, constraints, cruise, speed)
         line = self._rules.green_line(s)
         approach = None if line is None else self.path.yaw[self.path.at(line)[0]]

@@ -129,7 +129,7 @@ def in_the_way(
 
 
 def _is_oncoming_danger(p: Extent, detour: Detour, beside_s: float, ego: EgoState, gap_s: float) -> bool:
-    if abs(p.turned) < 2.2 or p.end < ego.s - ego.half_length or p.actor.kind == "walker":
+    if abs(p.turned) < 2.2 or p.end < ego.s - ego.half_length:
         return False
     if p.right > detour.offset + ego.half_width + 0.8 or p.left < -ego.half_width:
         return False  # passes on a lane further out, or has left the road
@@ -141,13 +141,20 @@ def _is_oncoming_danger(p: Extent, detour: Detour, beside_s: float, ego: EgoStat
 
 def _is_beside_danger(p: Extent, detour: Detour, beside_s: float, ego: EgoState, gap_s: float) -> bool:
     reach = ego.half_width + 0.3
-    if p.left < detour.offset - reach or p.right > detour.offset + reach or p.actor.kind == "walker":
+    if p.left < detour.offset - reach or p.right > detour.offset + reach:
         return False
     rear, front = ego.s - ego.half_length, ego.s + ego.half_length
     if p.begin > front:
         return p.begin - front < 3.0 and p.actor.speed < ego.speed  # it will be the leader after the change
     closing = max(p.actor.speed - max(ego.speed, 3.0), 0.0)
     return p.end > rear - BEHIND_GAP_M - BEHIND_S * closing
+
+
+def _extended(known: Detour, fresh: Detour) -> Detour:
+    """The detour carried on past what another one leads around, if that takes the same lane on the same side."""
+    if fresh.lane != known.lane or fresh.offset * known.offset <= 0.0:
+        return known
+    return replace(known, end=max(known.end, fresh.end), offset=max(known.offset, fresh.offset, key=abs))
 
 
 class Overtaking:
@@ -189,8 +196,10 @@ class Overtaking:
                 self.detour = None
                 return self._wait(known, thing, other, ego)
         if fresh is not None and fresh.begin < known.returns + 10.0:  # it has moved on, or there is more of it
-            offset = max(known.offset, fresh.offset, key=abs)
-            self.detour = replace(known, end=max(known.end, fresh.end), offset=offset)
+            longer = _extended(known, fresh)
+            # On a lane of its own direction those who come from behind have to follow by now.
+            if longer.lane != ONCOMING or in_the_way(longer, others, seconds_beside(longer, 0.0, ego), ego) is None:
+                self.detour = longer
         return Choice(self.detour, None, "overtake")
 
     @staticmethod

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from autovla_core.errors import LogError
+from autovla_core.files import sha256
 from autovla_core.logs import schema, truth
 from autovla_core.logs.bench2drive_anno import Annotator
 from autovla_core.logs.reader import RouteLog
 
 SCENARIO = "RandomRoute"
 DECIMALS = 6
+SOURCE_FILE = "source.json"  # in a clip: the drive that it shows; no part of Bench2Drive's layout
 
 
 def clip_name(log: RouteLog, scenario: str = SCENARIO, weather: int = 0) -> str:
@@ -26,31 +28,51 @@ def clip_name(log: RouteLog, scenario: str = SCENARIO, weather: int = 0) -> str:
 
 
 def export(folder: Path, out: Path, scenario: str = SCENARIO, weather: int = 0, fill: bool = False) -> dict[str, int]:
-    """Write one clip below ``out``; return how many frames and pictures it has. A clip that is there is left alone.
+    """Write one clip below ``out``; return how many frames and pictures it has. A clip of this drive is left alone.
 
     Args:
         folder: a route log with ``map.npz`` and ``tracks.npz``.
         fill: give frames between two pictures the newest one before them; else they have none.
 
     Raises:
-        LogError: no such log, or one without truth.
+        LogError: no such log, one without truth, or a clip of its name shows another drive.
     """
     log = RouteLog(folder)
     target = Path(out) / clip_name(log, scenario, weather)
     annotator = Annotator(log, truth.read_tracks(folder), truth.read_map(folder))
     if target.exists():
+        _same_drive(target, log)
         return {"frames": len(annotator), "pictures": sum(1 for _ in target.glob("camera/*/*.jpg")), "new": 0}
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "anno").mkdir(parents=True)
     for frame in range(len(annotator)):
         _write(partial / "anno" / f"{frame:05d}.json.gz", annotator.frame(frame))
+    (partial / SOURCE_FILE).write_text(json.dumps(_source(log)) + "\n")
     pictures = sum(_copy_pictures(log, camera, annotator.ticks, partial, fill) for camera in log.cameras)
     if not pictures:
         shutil.rmtree(partial)
         raise LogError(f"{folder}: no picture was taken at a frame of the tracks")
     partial.rename(target)
     return {"frames": len(annotator), "pictures": pictures, "new": 1}
+
+
+def _source(log: RouteLog) -> dict[str, object]:
+    """What tells this drive from any other; a log may be moved and renamed."""
+    drive = {"town": log.meta.town, "route_id": log.meta.route_id, "seed": log.meta.seed}
+    return drive | {"ticks_sha256": sha256(log.folder / schema.TICKS_FILE)}
+
+
+def _same_drive(clip: Path, log: RouteLog) -> None:
+    """Names of clips lack the seed and what was driven, so logs of two collections may share one."""
+    try:
+        found = json.loads((clip / SOURCE_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise LogError(
+            f"{clip} does not say which drive it shows ({error!r}); remove it or take another --out"
+        ) from None
+    if found != _source(log):
+        raise LogError(f"{clip} shows another drive ({found}) than {log.folder}; take another --out or --scenario")
 
 
 def _write(file: Path, annotation: dict[str, object]) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from autovla_core.errors import LogError
+from autovla_core.logs.reader import RouteLog
+from autovla_core.logs.schema import RouteMeta
 
 REASONS_FILE = "reasons.jsonl"
 REASONS_SCHEMA = "autovla-reasons/1"
@@ -49,3 +51,27 @@ def read_lines(folder: str | Path) -> list[str]:
     if not lines or lines[-1] != "":
         raise LogError(f"{file} is damaged: its last line is cut off")
     return lines[:-1]
+
+
+def lines_of_plans(log: RouteLog) -> list[str]:
+    """The lines of facts of a log, the first for its first plan, and so on.
+
+    Raises:
+        LogError: as ``read_lines``, or lines that are not those of the plans.
+    """
+    lines, ticks = read_lines(log.folder), log.plans["tick"]
+    if len(lines) != len(ticks):
+        raise LogError(f"{log.folder}: {len(lines)} lines of reasons for {len(ticks)} plans")
+    for number, (line, tick) in enumerate(zip(lines, ticks), start=2):
+        try:
+            found = json.loads(line)["tick"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise LogError(f"{log.folder / REASONS_FILE}, line {number}: no facts ({error!r})") from None
+        if found != tick:
+            raise LogError(f"{log.folder}: line {number} of the reasons is of tick {found}, the plan of {tick}")
+    return lines
+
+
+def thought_seed(meta: RouteMeta, tick: int) -> str:
+    """What draws the words of the thought at one tick of a log."""
+    return f"{meta.town}/{meta.route_id}/{meta.seed}/{tick}"

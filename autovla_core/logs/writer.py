@@ -15,7 +15,7 @@ from PIL import Image
 from autovla_core.contracts import PLAN_STEPS, RULES, Outlook
 from autovla_core.errors import LogError
 from autovla_core.logs import schema
-from autovla_core.logs.journal import Journal, PlanRow
+from autovla_core.logs.journal import DISTANCES, Journal, PlanRow
 from autovla_core.logs.schema import RouteMeta, Tick
 
 
@@ -150,7 +150,7 @@ def _plan_table(ticks: Sequence[Tick], plans: Sequence[PlanRow]) -> dict[str, np
         "acceleration": [row.acceleration for row in rows],
         "command": [row.command for row in rows],
         "rule": [RULES.index(outlook.rule) for outlook in outlooks],
-        **{n: [getattr(outlook, n) for outlook in outlooks] for n in ("red_m", "green_m", "sign_m", "lead_m")},
+        **{n: [getattr(outlook, n) for outlook in outlooks] for n in DISTANCES},
     }
     return {
         name: np.array(values[name], dtype).reshape(-1, *shape) for name, (dtype, shape) in schema.PLAN_COLUMNS.items()

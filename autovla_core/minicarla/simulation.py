@@ -76,7 +76,6 @@ class Simulation:
         self.listeners: dict[int, int] = {}  # stream id: subscribers
         self.outbox: deque[tuple[int, list]] = deque()  # stream id, pieces of a frame
         self.closed_streams: deque[int] = deque()  # of destroyed sensors
-        self.destroyed_since_tick = False
         self.uploaded_xodr: str | None = None
         self.recordings = Recordings()
         self._last_stream_id = stream.WORLD_STREAM_ID
@@ -100,7 +99,7 @@ class Simulation:
     @property
     def needs_clean_snapshot(self) -> bool:
         """Something died that the last snapshot still lists, and a Traffic Manager may look at it."""
-        return self.destroyed_since_tick and bool(self.traffic_managers)
+        return self.world.destroyed_since_tick and bool(self.traffic_managers)
 
     # ---------------------------------------------------------------------------- towns
 
@@ -135,7 +134,6 @@ class Simulation:
         town = self.world.town
         reference = GeoReference.of_map(town.xodr)
         self.sensors = SensorHub(self.stream_port, reference, lambda: self._make_renderer(town))
-        self.destroyed_since_tick = False
         self._saved.clear()  # of another episode
         if self.traffic.vehicles:
             spawned = self.world.spawn_traffic(self.traffic.vehicles, self.traffic.seed)
@@ -202,7 +200,6 @@ class Simulation:
         """
         actor = self.world.actors.get(actor_id)
         self.world.destroy(actor_id)
-        self.destroyed_since_tick = True
         self.sensors.remove(actor_id)
         if actor is not None and actor.stream_id:
             self.closed_streams.append(actor.stream_id)
@@ -213,8 +210,10 @@ class Simulation:
         """Keep the whole world and its sensors as they are now; return the number to restore it by.
 
         Raises:
-            SavedStateError: too many are kept.
+            SavedStateError: too many are kept, or a replay holds actors and lights, which no state could free.
         """
+        if self.recordings.replays:
+            raise SavedStateError("a replay is under way, and would not go on after a return; stop_replayer first")
         if len(self._saved) >= MOST_SAVED_STATES:
             raise SavedStateError(f"{len(self._saved)} states are kept, the most there may be; forget one first")
         self._last_saved += 1
@@ -234,7 +233,7 @@ class Simulation:
         self.sensors.restore(sensors)
         streams -= {a.stream_id for a in self.world.actors.values()}
         self.closed_streams.extend(sorted(streams))
-        self.destroyed_since_tick = True
+        self.world.destroyed_since_tick = True
 
     def forget_state(self, number: int) -> None:
         """Free a saved state.
@@ -259,7 +258,6 @@ class Simulation:
         self.recordings.advance_replay(self.world, delta_s)
         self.world.step(delta_s)
         self.recordings.record(self.world)
-        self.destroyed_since_tick = False
         if self.listeners.get(stream.WORLD_STREAM_ID):
             self.outbox.append((stream.WORLD_STREAM_ID, self._episode_state(delta_s)))
         self.outbox.extend(self.sensors.measure(self.world, delta_s, self.listeners))

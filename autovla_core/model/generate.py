@@ -23,6 +23,7 @@ from autovla_core.model.sampling import Dice, Sampling, choose
 from autovla_core.model.thinking import ThinkingConfig
 
 Decoder = LeanDecoder | EagerDecoder
+Heard = Callable[[Sequence[int]], None]  # ids of a thought that is being written
 ActionMask = Callable[[torch.Tensor | None], torch.Tensor]  # tokens before (B,), None at first -> (B or 1, K) bool
 
 
@@ -37,6 +38,10 @@ class Generated:
     thought_log_probs: tuple[float, ...] = ()  # of every id that was chosen in the thought, its end included
     mode_log_prob: float = 0.0  # of the choice of mode; 0 where there was none
     forced: str = ""  # why the thought was cut: "limit" or "deadline"
+
+    def said(self, encoder: Encoder, grammar: Grammar) -> str:
+        """The thought as text, the header that its opening holds included; empty where nothing was thought."""
+        return encoder.decode(grammar.header + self.thought).strip() if self.thought else ""
 
 
 @torch.inference_mode()
@@ -130,6 +135,7 @@ def answer(
     dice: Dice | None = None,
     mask: ActionMask | None = None,
     late: Callable[[], bool] = lambda: False,
+    heard: Heard = lambda thought: None,
 ) -> list[Generated]:
     """Answers to prompts (B, L) of one length, or ``count`` answers to one prompt that is read once.
 
@@ -138,6 +144,7 @@ def answer(
         dice: chance, a stream for each answer; without, greedy.
         mask: which actions may follow.
         late: whether to stop thinking; asked before every word.
+        heard: where there is but one answer, given its thought so far after every word.
 
     Raises:
         ActionDecodeError: scores that are no numbers, or a mask that allows nothing.
@@ -150,7 +157,7 @@ def answer(
         return _one_by_one(decoder, grammar, prompts, features, thinking, count, dice, mask, late)
     turn = _Turn(decoder, grammar, thinking, dice, rows, late)
     turn.open(prompts, features, count)
-    turn.think()
+    turn.think(heard)
     tokens, log_probs = choose_actions(decoder, turn.hidden, grammar.first_action, thinking.actions, dice, mask)
     return turn.results(tokens.cpu().numpy(), log_probs.cpu().numpy())
 
@@ -179,9 +186,8 @@ class _Turn:
     def open(self, prompts: torch.Tensor, features: Sequence[torch.Tensor], count: int) -> None:
         """Read the prompts and the opening; where the mode is the model's to choose, let it."""
         grammar, mode = self._grammar, self._thinking.mode
-        opening = {"fast": grammar.fast, "slow": grammar.slow}.get(mode, grammar.fast[: grammar.shared])
         more = PLAN_STEPS + (0 if mode == "fast" else self._thinking.most_tokens)
-        fixed = torch.tensor(opening, dtype=torch.long, device=prompts.device).expand(len(prompts), -1)
+        fixed = torch.tensor(grammar.opening(mode), dtype=torch.long, device=prompts.device).expand(len(prompts), -1)
         self.hidden = self._decoder.start(torch.cat([prompts, fixed], dim=1), features, more)
         if count > 1:
             self._decoder.repeat(count)
@@ -189,7 +195,7 @@ class _Turn:
         if mode == "adaptive":
             self._choose_mode()
 
-    def think(self) -> None:
+    def think(self, heard: Heard) -> None:
         """Choose word after word until every slow row has closed its thought or was made to."""
         stretch = [0] * len(self._modes)
         thinking = [row for row, mode in enumerate(self._modes) if mode is Mode.SLOW]
@@ -209,6 +215,8 @@ class _Turn:
                 self._thoughts[row] += pending[row]
             self._read(pending)
             thinking = list(pending)
+            if len(self._modes) == 1:
+                heard(self._thoughts[0])
         self._read({row: ids for row, ids in enumerate(self._closing) if ids})
 
     def results(self, tokens: np.ndarray, log_probs: np.ndarray) -> list[Generated]:

@@ -48,6 +48,7 @@ class Grammar:
 
     Attributes:
         fast, slow: what an answer of either mode opens with.
+        header: the end of ``slow`` that belongs to the thought; with parts, the header of the first.
         ends: the fixed texts that end each stretch of a thought; the last is the close.
         allowed: (len(ends), vocabulary) bool: ordinary text and the trigger of the stretch's end.
     """
@@ -59,6 +60,7 @@ class Grammar:
     first_action: int
     actions: int
     allowed: torch.Tensor
+    header: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, encoder: Encoder, device: torch.device, parts: bool = False) -> Grammar:
@@ -67,7 +69,7 @@ class Grammar:
         headers = list(HEADERS.values()) if parts else []
         following = [encoder.ids(f"\n\n{header}\n") for header in headers[1:]]
         ends = [_fixed(ids, strings, "#") for ids in following] + [_fixed(encoder.close_ids, strings, "<")]
-        opening = encoder.slow_ids + (encoder.ids(f"{headers[0]}\n") if parts else ())
+        header = encoder.ids(f"{headers[0]}\n") if parts else ()
         marks = "<#" if parts else "<"
         first, last = encoder.first_action, encoder.first_action + encoder.actions
         special = encoder.special_ids
@@ -78,8 +80,8 @@ class Grammar:
         allowed = torch.tensor([plain] * len(ends), device=device)
         for row, end in zip(allowed, ends):
             row[end.trigger] = True
-        fast = encoder.fast_ids
-        return cls(fast, opening, tuple(ends), encoder.suffix_ids, first, encoder.actions, allowed)
+        fast, slow = encoder.fast_ids, encoder.slow_ids + header
+        return cls(fast, slow, tuple(ends), encoder.suffix_ids, first, encoder.actions, allowed, header)
 
     @property
     def close(self) -> Fixed:
@@ -93,6 +95,10 @@ class Grammar:
             if fast != slow:
                 return place
         raise CheckpointError("the tokenizer writes both ways of thinking alike; the model cannot choose")
+
+    def opening(self, mode: str) -> tuple[int, ...]:
+        """Ids that every answer of a thinking mode begins with; what follows an adaptive one chooses the mode."""
+        return {"fast": self.fast, "slow": self.slow}.get(mode) or self.fast[: self.shared]
 
     def parse(self, ids: Sequence[int]) -> Parsed:
         """Read an answer's ids strictly, from its opening to its tenth action or the end of the turn after it.

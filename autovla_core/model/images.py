@@ -26,3 +26,18 @@ def fit(images: np.ndarray, height: int, width: int) -> np.ndarray:
     flat = images.reshape(-1, *images.shape[-3:])
     resized = [np.asarray(Image.fromarray(i).resize((width, height), Image.Resampling.BICUBIC)) for i in flat]
     return np.stack(resized).reshape(*images.shape[:-3], height, width, 3)
+
+
+def crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The largest middle part of a picture (H, W, 3) that has the shape ``height`` to ``width``; sky goes first.
+
+    Where rows must go, two thirds of them are taken from the top: the road is below.
+    """
+    rows, columns = image.shape[:2]
+    if rows * width > columns * height:
+        keep = max(1, round(columns * height / width))
+        top = round((rows - keep) * 2 / 3)
+        return image[top : top + keep]
+    keep = max(1, round(rows * width / height))
+    left = (columns - keep) // 2
+    return image[:, left : left + keep]

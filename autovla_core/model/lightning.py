@@ -2,11 +2,14 @@
 
 Read by ``torch.load(weights_only=True)``, which admits tensors and plain values and runs nothing. Every tensor of the
 model must be there, and nothing else may be, unless it was named to be dropped.
+
+The names after the prefix are those of the transformers release that trained: ``visual.*`` and ``model.layers.*``
+before 4.52, ``model.visual.*`` and ``model.language_model.*`` since. Base folders come in both, too; all pairs fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +19,7 @@ from autovla_core.errors import CheckpointError
 from autovla_core.model.base_folder import add_actions, check_cameras, read_base, write_folder
 from autovla_core.model.encoding import CameraView
 from autovla_core.model.families import cell_of
-from autovla_core.model.weights import HEAD, some
+from autovla_core.model.weights import HEAD, model_name, some
 from autovla_core.restricted_pickle import BROKEN
 
 PREFIX = "autovla.vlm."
@@ -45,8 +48,9 @@ def convert(
     Raises:
         CheckpointError: not such a file, tensors missing, unknown or of other shapes, or adapters without an alpha.
     """
-    state = merged(own_tensors(read_state(file), file, drop), file, lora_alpha)
     base = read_base(base_folder)
+    state = merged(own_tensors(read_state(file), file, drop), file, lora_alpha)
+    state = renamed(state, file, base.inventory.files)
     check_cameras(cameras, cell_of(base.config))
     first = add_actions(base.tokenizer, len(codebook))
     _check_names(file, state, set(base.inventory.files), base.tied)
@@ -99,6 +103,22 @@ def own_tensors(state: State, file: str | Path, drop: Sequence[str]) -> State:
             "--drop BEGINNING leaves tensors out on purpose"
         )
     return {name.removeprefix(PREFIX).removeprefix(ADAPTED): tensor for name, tensor in kept.items()}
+
+
+def renamed(state: State, file: str | Path, base: Iterable[str]) -> State:
+    """The tensors under the names that the base folder has for them; names unknown to it stay as they are.
+
+    Raises:
+        CheckpointError: one tensor under its older and its newer name.
+    """
+    names = {model_name(name): name for name in base}
+    found: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        own = names.get(model_name(name), name)
+        if own in found:
+            raise CheckpointError(f"{file}: {own} is there twice, under its older and its newer name")
+        found[own] = tensor
+    return found
 
 
 def merged(state: State, file: str | Path, alpha: float | None) -> State:

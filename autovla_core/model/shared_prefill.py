@@ -59,11 +59,6 @@ class Answers:
     counts: torch.Tensor  # (R,) choices of each answer
 
 
-def opening(grammar: Grammar, mode: str) -> tuple[int, ...]:
-    """Ids that every answer of a thinking mode begins with."""
-    return {"fast": grammar.fast, "slow": grammar.slow}.get(mode, grammar.fast[: grammar.shared])
-
-
 def read_prompts(
     model: PreTrainedModel, encoder: Encoder, ids: torch.Tensor, features: Sequence[torch.Tensor]
 ) -> Prompts:
@@ -96,7 +91,7 @@ def lay_out(
     device: torch.device,
 ) -> Answers:
     """Answers as tensors; ``prompt`` says which prompt each row answers."""
-    start, adaptive = len(opening(grammar, thinking.mode)), thinking.mode == "adaptive"
+    start, adaptive = len(grammar.opening(thinking.mode)), thinking.mode == "adaptive"
     fed, table, counts = [], [], []
     for row, found in enumerate(answers):
         made = list(choices(grammar, found, adaptive))

@@ -20,7 +20,7 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from autovla_core.action.codebook import Codebook
 from autovla_core.contracts import Command
 from autovla_core.model.patches import CELL, MERGE, PAIR, PATCH
-from autovla_core.prompt import answer, render, text
+from autovla_core.prompt import answer, reasoning, reasoning_grammar, render, text
 
 SPECIALS = [
     "<|endoftext|>",
@@ -80,18 +80,24 @@ SIZES = {
 }
 
 
-def phrases() -> list[str]:
-    """Fixed strings of prompt and answer that become one token each, longest first."""
+def phrases(thoughts: bool = False) -> list[str]:
+    """Fixed strings of prompt and answer that become one token each, longest first; ``thoughts``: their headers too."""
     rigs = {sentence for cameras in text.RIGS for sentence in (text.RIGS[cameras], *text.videos(cameras))}
     state = [text.SPEED, text.ACCELERATION, text.INSTRUCTION, text.REQUEST]
     turns = ["system\n", "user\n", "assistant\n"] + [text.VIDEO_ID.format(i) for i in (1, 2, 3)]
     answers = [answer.FAST_PREFIX, answer.SLOW_PREFIX, text.THINK_CLOSE + text.ANSWER_OPEN, answer.SUFFIX]
-    found = {text.SYSTEM, *rigs, *state, *turns, *answers, *text.COMMANDS.values()}
+    headers = [header + "\n" for header in reasoning.HEADERS.values()] if thoughts else []
+    found = {*headers, text.SYSTEM, *rigs, *state, *turns, *answers, *text.COMMANDS.values()}
     return sorted(found, key=lambda phrase: (-len(phrase), phrase))
 
 
-def build_tokenizer(actions: int, vocab_size: int = 512) -> Qwen2Tokenizer:
-    """A byte-level BPE in Qwen's format, trained on our own wording, with phrase, number and action tokens."""
+def build_tokenizer(actions: int, thoughts: bool = False) -> Qwen2Tokenizer:
+    """A byte-level BPE in Qwen's format, trained on our own wording, with phrase, number and action tokens.
+
+    Args:
+        thoughts: trained on the sentences of thoughts too, with twice as many rows for text: a thought of
+            ``prompt.reasoning_claims`` is then some 100 tokens instead of 230.
+    """
     bpe = Tokenizer(models.BPE())
     bpe.normalizer = normalizers.NFC()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -101,28 +107,30 @@ def build_tokenizer(actions: int, vocab_size: int = 512) -> Qwen2Tokenizer:
         ]
     )
     bpe.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    alphabet, rows = pre_tokenizers.ByteLevel.alphabet(), 1024 if thoughts else 512
     bpe.train_from_iterator(
-        _corpus(), trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False)
+        _corpus(thoughts), trainers.BpeTrainer(vocab_size=rows, initial_alphabet=alphabet, show_progress=False)
     )
     model = json.loads(bpe.to_str())["model"]
     merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
     tokenizer = Qwen2Tokenizer(vocab=model["vocab"], merges=merges, chat_template=CHAT_TEMPLATE)
     tokenizer.add_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS])
-    plain = [*phrases(), *NUMBERS, *(text.ACTION.format(i) for i in range(actions))]
+    plain = [*phrases(thoughts), *NUMBERS, *(text.ACTION.format(i) for i in range(actions))]
     tokenizer.add_tokens([AddedToken(s, special=False, normalized=False) for s in plain])
     tokenizer.eos_token, tokenizer.pad_token = text.END_OF_TURN, "<|endoftext|>"
     tokenizer.padding_side = "left"
     return tokenizer
 
 
-def _corpus() -> Iterable[str]:
-    """The wording itself, for the bytes that no phrase token covers."""
+def _corpus(thoughts: bool) -> Iterable[str]:
+    """The wording itself, for the bytes that no phrase token covers; ``thoughts``: their sentences too."""
     for cameras in text.RIGS:
         for command in text.COMMANDS:
             for i in range(20):
                 yield render.render(i * 0.7, 2.0 - i * 0.3, Command(command), cameras)
     yield answer.write([]) + answer.write([], "")
+    if thoughts:
+        yield from reasoning_grammar.corpus()
 
 
 def build_config(size: TinySize, tokenizer: Qwen2Tokenizer, height: int, width: int) -> Qwen2_5_VLConfig:

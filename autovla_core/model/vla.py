@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autovla_core.action import tokenizer as actions
 from autovla_core.action.codebook import Codebook
+from autovla_core.action.vehicle import Vehicle, require_vehicle
 from autovla_core.contracts import CLIP_IMAGES, Observation, Plan
 from autovla_core.errors import CheckpointError, ObservationError, SetupError
 from autovla_core.model import checkpoint
@@ -85,6 +86,7 @@ class AutoVLA:
         self._blind = blind
         self._clock = clock
         self._deadline = Deadline(clock, self.thinking.deadline_ms)
+        self._on_words: Callable[[str], None] | None = None
         self._lock = threading.Lock()  # the cache of keys and values belongs to one plan at a time
 
     @classmethod
@@ -98,6 +100,7 @@ class AutoVLA:
         lean: bool = True,
         reach: bool = False,
         quantise: str = "",
+        vehicle: Vehicle | None = None,
     ) -> AutoVLA:
         """Load a model folder; float32 on the CPU, bfloat16 on a GPU.
 
@@ -109,9 +112,11 @@ class AutoVLA:
             lean: decode by our own code; else by the library's modules, with the same tokens.
             reach: choose only among motions that the car can follow up with, see ``action.reach``.
             quantise: "int8" or "fp8": decode with weights of one byte, by torchao; for large models on a GPU.
+            vehicle: the car that will be driven; without, its size is not looked at.
 
         Raises:
             CheckpointError: a file is missing, or the folder's hashes do not fit each other or this code.
+            CodebookError: the folder's motions are those of a car of another size than ``vehicle``.
             SetupError: a GPU is asked for and there is none, or torchao for ``quantise``.
         """
         if torch.device(device).type == "cuda" and not torch.cuda.is_available():
@@ -120,6 +125,8 @@ class AutoVLA:
             torch.set_num_threads(threads)
         record = checkpoint.read_record(folder)
         codebook = checkpoint.read_codebook(folder, record)
+        if vehicle is not None:
+            require_vehicle(codebook, vehicle.length, vehicle.width)
         dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
         model, tokenizer = checkpoint.load(folder, dtype)
         logger.info("loaded %s, %.1f M parameters", folder, sum(p.numel() for p in model.parameters()) / 1e6)
@@ -135,9 +142,14 @@ class AutoVLA:
             quantise=quantise,
         )
 
-    def thinking_as(self, thinking: ThinkingConfig) -> AutoVLA:
-        """The same planner, weights and memory included, that thinks in another way."""
+    def thinking_as(self, thinking: ThinkingConfig, on_words: Callable[[str], None] | None = None) -> AutoVLA:
+        """The same planner, weights and memory included, that thinks in another way.
+
+        Args:
+            on_words: given the thought so far whenever a word was added, where one plan is made at a time.
+        """
         other = copy.copy(self)
+        other._on_words = on_words
         other.thinking = thinking
         other.grammar = Grammar.of(self.encoder, self.decoder.device, thinking.parts)
         other._deadline = Deadline(self._clock, thinking.deadline_ms)
@@ -213,6 +225,7 @@ class AutoVLA:
             self._dice(observations, count),
             self._mask(observations),
             self._deadline.late,
+            self._heard,
         )
         self._deadline.end()
         timings = {"prepare": prepared - started, "vision": seen - prepared, "model": self._clock() - seen}
@@ -221,19 +234,22 @@ class AutoVLA:
         return [self._plan(observations[row // count], answers[row], poses[row], timings) for row in range(rows)]
 
     def _plan(self, observation: Observation, found: Generated, poses: np.ndarray, timings: dict[str, float]) -> Plan:
-        thought = self.encoder.decode(found.thought).strip() if found.thought else ""
         return Plan(
             poses=poses,
             observed_at_s=observation.time_s,
             ready_at_s=observation.time_s,
             tokens=found.tokens,
-            thought=thought,
+            thought=found.said(self.encoder, self.grammar),
             mode=found.mode,
             log_probs=found.log_probs,
             timings_ms=timings,
             thinking_tokens=len(found.thought),
             forced=found.forced,
         )
+
+    def _heard(self, thought: Sequence[int]) -> None:
+        if self._on_words is not None:
+            self._on_words(self.encoder.decode(self.grammar.header + tuple(thought)).strip())
 
     def _dice(self, observations: Sequence[Observation], count: int) -> Dice | None:
         """Chance for each row, from the seed and the time of its observation: a drive can be replayed."""
@@ -256,8 +272,9 @@ class AutoVLA:
             raise ObservationError(
                 f"no clip of camera {camera.id!r}; the observation holds {sorted(observation.clips)}"
             )
-        if len(clip.images) != CLIP_IMAGES:
-            raise ObservationError(f"clip of {camera.id!r} has {len(clip.images)} images, expected {CLIP_IMAGES}")
+        shape = getattr(clip.images, "shape", ())
+        if len(shape) != 4 or shape[0] != CLIP_IMAGES:
+            raise ObservationError(f"clip of {camera.id!r} is {shape}, expected ({CLIP_IMAGES}, H, W, 3)")
         images = np.ascontiguousarray(fit(clip.images, camera.height, camera.width))
         if self._blind:
             images = np.zeros_like(images)

@@ -8,7 +8,7 @@ right. A thought that is not in four parts is read all the same, and counted as 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -17,11 +17,12 @@ from autovla_core.prompt import reasoning, reasoning_claims
 from autovla_core.prompt.reasoning import ReasoningError
 from autovla_core.prompt.reasoning_action import Action, action_of
 from autovla_core.prompt.reasoning_claims import cause_of, critical, light_claim, sign_claim
-from autovla_core.prompt.reasoning_facts import AHEAD_LEFT_M, Facts, SeenObject
+from autovla_core.prompt.reasoning_facts import Facts, SeenObject
 from autovla_core.prompt.reasoning_grammar import Claim, claim, read_text
 
 DISTANCE_M, DISTANCE_SHARE = 2.0, 0.25  # a stated distance may be off by the larger of the two
 BORDER_M = 0.8  # so near the border of two sides both words are right
+NEARBY = ((0.0, 0.0), (BORDER_M, 0.0), (-BORDER_M, 0.0), (0.0, BORDER_M), (0.0, -BORDER_M))
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Faithfulness:
     actions_said: int = 0
     actions_right: int = 0  # as the expert's
     actions_own: int = 0  # as the thought's own plan; counted where one is given
-    actions_judged: int = 0  # thoughts with an action and a plan
+    actions_judged: int = 0  # thoughts with a plan; one that states no action does not agree with it
 
     def __add__(self, other: Faithfulness) -> Faithfulness:
         return Faithfulness(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -61,7 +62,8 @@ class Faithfulness:
     def score(self) -> float:
         """One number in [0, 1] for a reward: the mean of precision, both recalls and the agreement with the own plan.
 
-        A thought that claims nothing, or is not in four parts, gets 0: silence is not faithful.
+        A thought that claims nothing, or is not in four parts, gets 0: silence is not faithful. Nor does leaving the
+        action out pay, or saying a true thing twice.
         """
         if not self.claims or self.malformed == self.thoughts:
             return 0.0
@@ -101,29 +103,29 @@ def judge(thought: str, facts: Facts, best: Action, plan: np.ndarray | None = No
     matched = _matches(objects, facts.seen)
     wanted = critical(facts)
     said = {name: [c for c in claims if c.topic.startswith(name)] for name in ("light", "cause_", "action")}
-    light = light_claim(facts)
+    true = {c.topic for c in claims if _is_right(c, facts, best)}  # topics: one truth makes one claim right
     actions = [Action(c["lateral"], c["longitudinal"]) for c in said["action"]]
     return Faithfulness(
         thoughts=1,
         malformed=int(not parts),
         unread=len(unread),
         claims=len(claims),
-        right=sum(_is_right(c, facts, best) for c in claims) + sum(_moves(c, o) for c, o in matched),
+        right=len(true) + sum(_moves(c, o) for c, o in matched),
         objects_said=len(objects),
         objects_right=sum(_moves(c, o) for c, o in matched),
         objects_placed=len(matched),
         objects_critical=len(wanted),
         objects_found=len({o.id for _, o in matched} & {o.id for o in wanted}),
         lights_said=len(said["light"]),
-        lights_right=sum(_is_right(c, facts, best) for c in said["light"]),
-        lights_true=int(light is not None),
-        lights_found=int(light is not None and any(_is_right(c, facts, best) for c in said["light"])),
+        lights_right=int("light" in true),
+        lights_true=int(light_claim(facts) is not None),
+        lights_found=int("light" in true),
         causes_said=len(said["cause_"]),
-        causes_right=sum(_is_right(c, facts, best) for c in said["cause_"]),
+        causes_right=sum(topic.startswith("cause_") for topic in true),
         actions_said=len(actions),
-        actions_right=sum(action == best for action in actions),
+        actions_right=int("action" in true),
         actions_own=int(bool(actions) and own is not None and all(action == own for action in actions)),
-        actions_judged=int(bool(actions) and own is not None),
+        actions_judged=int(own is not None),
     )
 
 
@@ -175,12 +177,8 @@ def _moves(said: Claim, thing: SeenObject) -> bool:
 
 
 def sides_of(thing: SeenObject) -> set[str]:
-    """The words for where it is; two near a border."""
-    moved = (-BORDER_M, 0.0, BORDER_M) if abs(abs(thing.left_m) - AHEAD_LEFT_M) < BORDER_M else (0.0,)
-    return {
-        SeenObject(0, thing.kind, thing.ahead_m, thing.left_m + shift, thing.heading, thing.speed).side
-        for shift in moved
-    }
+    """The words for where it is; those on both sides of a border that is near."""
+    return {replace(thing, ahead_m=thing.ahead_m + x, left_m=thing.left_m + y).side for x, y in NEARBY}
 
 
 def _light_is(said: Claim, facts: Facts) -> bool:

@@ -45,8 +45,40 @@ class SensorFaults:
             if not (math.isfinite(value) and 0.0 <= value <= top):
                 raise ConfigError(f"faults.{name}: found {value}, expected 0 to {top}")
 
+    @property
+    def of_cameras(self) -> bool:
+        """Whether images are touched."""
+        return any((self.lost, self.late_ticks, self.noise, self.blur_px))
+
+    @property
+    def of_gnss(self) -> bool:
+        """Whether positions are touched."""
+        return any((self.gnss_drift_m, self.gnss_noise_m))
+
 
 NO_FAULTS = SensorFaults()
+
+
+def expect_sensors(faults: SensorFaults, types: Mapping[str, str]) -> None:
+    """A fault of a sensor that is not there would do nothing and pass for robustness.
+
+    Args:
+        types: of the agent's sensors, by id.
+
+    Raises:
+        ConfigError: a fault of a camera or a GNSS that is not among them.
+    """
+    cameras = sorted(id for id, type_id in types.items() if type_id.startswith("sensor.camera"))
+    absent = sorted(set(faults.cameras) - set(cameras)) if faults.of_cameras else []
+    if absent or (faults.of_cameras and not faults.cameras):
+        raise ConfigError(f"faults.cameras: found {list(faults.cameras)}, the agent's cameras are {cameras}")
+    if faults.of_gnss and GNSS not in types:
+        raise ConfigError(f"faults of the GNSS: the agent has no sensor {GNSS!r}; it has {sorted(types)}")
+
+
+def chance_of(route: str, seed: int) -> int:
+    """The seed of the faults of one drive: what happens on one route says nothing of another with the same seed."""
+    return zlib.crc32(f"{route} {seed}".encode())
 
 
 def draws(seed: int, sensor: str, tick: int) -> np.random.Generator:

@@ -12,7 +12,7 @@ from autovla_core import footprints
 from autovla_core.contracts import Actor
 
 GROUND, KERB, ROAD, EDGE = (38, 46, 40), (92, 92, 96), (62, 64, 70), (120, 122, 128)
-ROUTE, PLAN, EGO = (52, 120, 220), (90, 235, 140), (250, 205, 60)
+ROUTE, PLAN, EGO, FAN = (52, 120, 220), (90, 235, 140), (250, 205, 60), (190, 160, 70)
 ACTORS = {"vehicle": (214, 92, 84), "bicycle": (220, 140, 70), "walker": (240, 110, 220), "static": (150, 150, 150)}
 LAMPS = {"red": (255, 60, 50), "yellow": (255, 200, 40), "green": (60, 220, 90)}
 
@@ -60,6 +60,7 @@ class BirdsEye:
         plan: np.ndarray | None = None,
         lamps: Iterable[Lamp] = (),
         ego_size: tuple[float, float] = (4.9, 2.1),
+        fan: Iterable[np.ndarray] = (),
     ) -> np.ndarray:
         """Picture (H, W, 3) uint8 RGB.
 
@@ -70,6 +71,7 @@ class BirdsEye:
             plan: (M, 3) world poses to come, or None.
             lamps: traffic lights.
             ego_size: length and width, m.
+            fan: plans that were not taken, each (M, 3) world poses.
         """
         image = self._surroundings(pose)
         pen = ImageDraw.Draw(image)
@@ -81,6 +83,8 @@ class BirdsEye:
         for actor in actors:
             color = ACTORS.get(actor.kind, ACTORS["static"])
             self._box(pen, actor.pose, actor.length, actor.width, pose, color)
+        for other in fan:
+            pen.line(self._pixels(other, pose), fill=FAN, width=1)
         self._box(pen, pose, *ego_size, pose, EGO)
         if plan is not None:
             for point in plan[:, :2]:

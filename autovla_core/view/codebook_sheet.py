@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from autovla_core.action import report, tokenizer
 from autovla_core.action.codebook import Codebook
 from autovla_core.action.report import Report
-from autovla_core.view.hud import font
+from autovla_core.view.paint import font
 
 INK, FAINT, PAPER, RULE = (30, 32, 36), (120, 124, 130), (252, 252, 250), (214, 214, 210)
 COVERED, NEAR, FAR = (60, 150, 90), (232, 160, 50), (206, 60, 60)

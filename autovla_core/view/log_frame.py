@@ -15,7 +15,7 @@ from autovla_core import footprints, geometry
 from autovla_core.contracts import Actor, LightState
 from autovla_core.logs.truth import ACTOR_KINDS, LIGHT_STATES, PolygonKind, RouteMap, RouteTracks
 from autovla_core.view.bev import BirdsEye, Lamp, LaneStrip
-from autovla_core.view.hud import AMBER, BACK, DIM, GREEN, TEXT, font
+from autovla_core.view.paint import AMBER, BACK, DIM, GREEN, TEXT, font
 
 CAMERAS_WIDTH, BIRD_SIZE = 900, (380, 560)
 TEXT_SIZE, LINE_PX, LETTERS = 15, 20, 118

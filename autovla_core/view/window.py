@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pygame
@@ -10,7 +12,29 @@ import pygame
 from autovla_core.contracts import Control
 
 STEER_RATE, STEER_RETURN = 1.2, 2.5  # a second
-HELP = "space pause   n one step   v view   m take over (arrows)   q quit"
+LONGEST_TEXT = 200  # of an instruction
+
+SWITCHES: Mapping[int, tuple[str, str, str]] = {  # key: its name, the field of ``Keys``, what it does
+    pygame.K_SPACE: ("space", "paused", "pause, go on"),
+    pygame.K_v: ("v", "camera_large", "street or the model's own images"),
+    pygame.K_m: ("m", "manual", "take over by hand with the arrow keys"),
+    pygame.K_f: ("f", "fan", "the fan of plans it might have made"),
+    pygame.K_h: ("h", "help", "this list"),
+    pygame.K_q: ("q", "quit", "quit"),
+    pygame.K_ESCAPE: ("", "quit", ""),
+}
+REQUESTS: Mapping[int, tuple[str, str, str]] = {  # key: its name, the request, what it does
+    pygame.K_n: ("n", "step", "one step while paused"),
+    pygame.K_s: ("s", "pace", "slow motion: 1/2, 1/4, real time"),
+    pygame.K_t: ("t", "mode", "think fast, slow, as the model likes, as configured"),
+    pygame.K_w: ("w", "weather", "the next weather"),
+    pygame.K_o: ("o", "obstacle", "put an obstacle onto the route ahead"),
+    pygame.K_r: ("r", "route", "the next route"),
+    pygame.K_p: ("p", "picture", "save this picture"),
+}
+HELP = [(name, text) for name, _, text in (*SWITCHES.values(), *REQUESTS.values()) if name]
+HELP.insert(-1, ("i", "type an instruction; Enter gives it, empty takes it back"))
+TYPE = pygame.K_i
 
 
 @dataclass
@@ -19,9 +43,20 @@ class Keys:
 
     quit: bool = False
     paused: bool = False
-    step: bool = False  # one tick while paused; whoever makes it clears it
     camera_large: bool = True
     manual: bool = False
+    fan: bool = False
+    help: bool = False
+    asked: list[str] = field(default_factory=list)  # names of ``REQUESTS``, one for each time
+    typing: str | None = None  # the instruction as typed so far; None: the keys are keys
+    instruction: str = ""  # the last one that was given
+
+    def take(self, request: str) -> bool:
+        """Whether it was asked for; that counts as done from now on."""
+        found = request in self.asked
+        if found:
+            self.asked.remove(request)
+        return found
 
 
 class Window:
@@ -30,7 +65,7 @@ class Window:
     def __init__(self, size: tuple[int, int], title: str = "AutoVLA") -> None:
         pygame.display.init()
         self.surface = pygame.display.set_mode(size)
-        pygame.display.set_caption(f"{title}   -   {HELP}")
+        pygame.display.set_caption(f"{title}   -   h: keys")
         self.keys = Keys()
         self._steer = 0.0
 
@@ -39,13 +74,22 @@ class Window:
         pygame.surfarray.blit_array(self.surface, np.transpose(rgb, (1, 0, 2)))
         pygame.display.flip()
 
+    def save(self, file: Path) -> None:
+        """What the window shows, as PNG."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.stem}.partial.png")
+        pygame.image.save(self.surface, str(partial))
+        partial.replace(file)
+
     def poll(self) -> Keys:
         """Take in what was typed since the last call."""
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
                 self.keys.quit = True
+            elif event.type == pygame.KEYDOWN and self.keys.typing is not None:
+                self._written(event.key, event.unicode)
             elif event.type == pygame.KEYDOWN:
-                self._typed(event.key)
+                self._pressed(event.key)
         return self.keys
 
     def manual_control(self, dt: float) -> Control:
@@ -60,14 +104,22 @@ class Window:
         """Remove the window."""
         pygame.display.quit()
 
-    def _typed(self, key: int) -> None:
-        if key in (pygame.K_q, pygame.K_ESCAPE):
-            self.keys.quit = True
-        elif key == pygame.K_SPACE:
-            self.keys.paused = not self.keys.paused
-        elif key == pygame.K_n:
-            self.keys.step = True
-        elif key == pygame.K_v:
-            self.keys.camera_large = not self.keys.camera_large
-        elif key == pygame.K_m:
-            self.keys.manual = not self.keys.manual
+    def _pressed(self, key: int) -> None:
+        if key in SWITCHES:
+            name = SWITCHES[key][1]
+            setattr(self.keys, name, not getattr(self.keys, name))
+        elif key in REQUESTS:
+            self.keys.asked.append(REQUESTS[key][1])
+        elif key == TYPE:
+            self.keys.typing = ""
+
+    def _written(self, key: int, text: str) -> None:
+        keys = self.keys
+        if key == pygame.K_ESCAPE:
+            keys.typing = None
+        elif key in (pygame.K_RETURN, pygame.K_KP_ENTER):
+            keys.instruction, keys.typing = keys.typing.strip(), None
+        elif key == pygame.K_BACKSPACE:
+            keys.typing = keys.typing[:-1]
+        elif text.isprintable():
+            keys.typing = (keys.typing + text)[:LONGEST_TEXT]

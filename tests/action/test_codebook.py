@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -41,6 +42,21 @@ def test_saving_twice_gives_the_same_bytes_and_loading_the_same_hash(book: Codeb
     again = Codebook.load(tmp_path / "a.npz")
     assert again.hash == book.hash
     assert again.provenance == book.provenance
+
+
+def test_an_interrupted_saving_leaves_the_old_file(book: Codebook, tmp_path: Path, monkeypatch) -> None:
+    book.save(tmp_path / "a.npz")
+    before = (tmp_path / "a.npz").read_bytes()
+
+    def torn(file: BinaryIO, **arrays: np.ndarray) -> None:
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez_compressed", torn)
+    with pytest.raises(KeyboardInterrupt):
+        Codebook(book.motions[:50]).save(tmp_path / "a.npz")
+    assert (tmp_path / "a.npz").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
 
 
 def test_a_changed_motion_is_refused(book: Codebook, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from autovla_core.errors import CodebookError, LogError
 from autovla_core.logs.schema import RouteMeta, Tick
 from autovla_core.logs.writer import RouteWriter
 from training import build_codebook
-from training.codebooks import bench2drive, sources, table
+from training.codebooks import sources, table
+from training.datasets import bench2drive_files
 
 SPEED, YAW_RATE = 6.0, 0.3  # m/s, rad/s: a left circle of 20 m
 
@@ -80,7 +81,7 @@ def test_bench2drive_clips_are_read_right_handed_at_the_box_centre(tmp_path: Pat
 
 def test_a_missing_frame_cuts_a_clip_in_two(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip", [*range(10), *range(12, 30)])
-    assert [len(d) for d in bench2drive.ego_drives(clip)] == [10, 18]
+    assert [len(d) for d in bench2drive_files.ego_drives(clip)] == [10, 18]
     assert sources.bench2drive_clips(tmp_path).motions.shape == (5 + 13, 3)
 
 
@@ -94,7 +95,7 @@ def test_broken_annotations_are_named_by_their_file(tmp_path: Path) -> None:
         with pytest.raises(CodebookError, match="00001.json.gz"):
             sources.bench2drive_clips(tmp_path)
     with pytest.raises(CodebookError, match="unpack"):
-        bench2drive.clip_folders(tmp_path / "clip" / "anno" / "nothing")
+        sources.bench2drive_clips(tmp_path / "clip" / "anno" / "nothing")
 
 
 def test_a_box_centre_in_another_frame_is_noticed(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_a_box_centre_in_another_frame_is_noticed(tmp_path: Path) -> None:
     document["bounding_boxes"][1]["center"] = [0.2, 0.0, 0.7]
     file.write_bytes(gzip.compress(json.dumps(document).encode()))
     with pytest.raises(CodebookError, match="not near its location"):
-        bench2drive.ego_pose(file)
+        sources.bench2drive_clips(clip)
 
 
 def write_log(folder: Path) -> Path:

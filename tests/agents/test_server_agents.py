@@ -12,7 +12,7 @@ import carla
 import numpy as np
 import pytest
 
-from autovla_core.errors import ConfigError
+from autovla_core.errors import CodebookError, ConfigError
 from autovla_core.model.vla import AutoVLA
 from autovla_core.serving.remote import RemotePlanner
 from autovla_core.serving.server import PlannerServer, ServerConfig
@@ -107,6 +107,19 @@ def test_in_process_and_server_choose_the_same_tokens_and_controls(load, server,
     remote.destroy()
 
 
+def test_a_latency_of_the_yaml_is_driven_and_its_jitter_is_the_routes_own(load, tmp_path: Path) -> None:
+    agent_class = load("autovla_agent").AutoVLAAgent
+    late = made(agent_class, config(tmp_path, checkpoint=TINY, latency="{fixed: 0.25, jitter: 0.5}"))
+    assert drive(late, 5) == [(0.0, 0.0, 1.0)] * 5 and late.driver.plan is None
+    drive(late, 12, 5)
+    assert late.driver.plan is not None and late.driver.summary()["latency_s_mean"] >= 0.25
+    other = agent_class("localhost", 2000)
+    other.set_global_plan([], plan_in_carla()[3:])
+    other.setup(str(tmp_path / "agent.yaml"))
+    here, there = ([a.driver.latency.seconds(0.5 * i, 0.0, 0) for i in range(9)] for a in (late, other))
+    assert here != there
+
+
 def test_the_thin_agent_drives_as_the_whole_one(load, server, tmp_path: Path) -> None:
     whole = made(load("autovla_agent").AutoVLAAgent, config(tmp_path, checkpoint=TINY))
     thin = made(load("autovla_thin_agent").ThinAgent, server.address + "+RouteScenario_1_rep0")
@@ -154,7 +167,11 @@ def test_the_thin_agent_holds_the_speed_that_a_simulator_missed(load, server) ->
     [
         ({}, "expected exactly one"),
         ({"checkpoint": TINY, "server": "localhost:1"}, "expected exactly one"),
-        ({"server": "localhost:1", "blind": "true"}, "tools/serve_policy.py takes them as its own flags"),
+        ({"server": "localhost:1", "blind": "true"}, "found blind beside a server; tools/serve_policy.py takes"),
+        (
+            {"server": "localhost:1", "vehicle": "{length: 5.2}", "reach": "true"},
+            "found reach, vehicle beside a server",
+        ),
         ({"server": "localhost:1", "token_file": "absent.token"}, "no token file"),
         ({"server": "localhost:port"}, "expected host:port"),
     ],
@@ -163,6 +180,17 @@ def test_a_configuration_that_names_no_or_two_models_is_refused(load, tmp_path, 
     agent = load("autovla_agent").AutoVLAAgent("localhost", 2000)
     with pytest.raises(ConfigError, match=text):
         agent.setup(config(tmp_path, **values))
+
+
+def test_a_model_for_another_vehicle_is_refused_before_it_drives(load, tmp_path: Path, monkeypatch, capsys) -> None:
+    agent = load("autovla_agent").AutoVLAAgent("localhost", 2000)
+    agent.set_global_plan([], plan_in_carla())
+    with pytest.raises(CodebookError, match="4.89 x 1.84 m, the vehicle is 12.00 x 2.50 m"):
+        agent.setup(config(tmp_path, checkpoint=TINY, vehicle="{length: 12.0, width: 2.5}"))
+    size = ("--length", "12.0", "--width", "2.5")
+    monkeypatch.setattr(sys, "argv", ["serve_policy", "--checkpoint", str(TINY), "--port", "0", *size])
+    assert load_tool("serve_policy").main() == 1
+    assert "4.89 x 1.84 m, the vehicle is 12.00 x 2.50 m" in capsys.readouterr().err
 
 
 def test_both_agents_read_the_shipped_server_configuration(load, tmp_path: Path) -> None:

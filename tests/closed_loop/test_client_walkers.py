@@ -96,8 +96,22 @@ def test_they_stand_on_their_feet(crowd: Crowd, seen: list) -> None:
         assert abs(place.z - box.extent.z - ground) < 0.5
 
 
-def test_their_physics_and_collisions_are_off_and_nobody_throws_them(crowd: Crowd, seen: list) -> None:
-    assert all(abs(walker.get_transform().rotation.pitch) < 1e-3 for walker in crowd.walkers)
+def test_their_physics_are_off_so_that_only_the_crowd_moves_them(crowd: Crowd, seen: list) -> None:
+    """Told to jump, which would take them up 0.2 m in the first tick, they stay on the ground."""
+    before = [walker.get_location().z for walker in crowd.walkers]
+    for walker in crowd.walkers:
+        walker.apply_control(carla.WalkerControl(carla.Vector3D(), 0.0, True))
+    crowd.world.tick()
+    assert all(abs(walker.get_location().z - z) < 0.05 for walker, z in zip(crowd.walkers, before))
+
+
+def test_their_collisions_are_off_so_that_others_may_be_born_where_they_are(crowd: Crowd, seen: list) -> None:
+    body = crowd.world.get_blueprint_library().find("walker.pedestrian.0001")
+    others = [crowd.world.try_spawn_actor(body, walker.get_transform()) for walker in crowd.walkers[:10]]
+    assert all(other is not None for other in others)
+    assert all(crowd.world.try_spawn_actor(body, walker.get_transform()) is None for walker in crowd.walkers[:10])
+    for other in others:
+        other.destroy()
 
 
 def test_a_new_speed_is_taken(crowd: Crowd, seen: list) -> None:
@@ -124,5 +138,7 @@ def test_who_is_stopped_stands_and_its_speed_is_zero(crowd: Crowd, seen: list) -
 
 def test_a_file_that_was_not_named_is_not_served(server) -> None:
     client = server.client()
+    with pytest.raises(RuntimeError, match="is not served"):
+        client.request_file("../../etc/passwd")
     assert client.get_required_files("Nav", False)[0].startswith("minicarla/")
     assert client.get_required_files("", False) == []

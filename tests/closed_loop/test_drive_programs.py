@@ -104,6 +104,11 @@ def test_a_missing_agent_and_a_missing_route_file_are_one_sentence_each(tmp_path
     assert "cannot read the route file" in one_sentence(done, "evaluate_routes")
 
 
+def test_cameras_of_logs_without_logs_are_refused(tmp_path, routes):
+    done = run("evaluate_routes.py", "--routes", routes, "--out", tmp_path / "o.json", "--log-rig", "front", *BASELINE)
+    assert done.returncode == 2 and "--log-rig is of the logs; give --logs FOLDER too" in done.stderr
+
+
 def test_a_server_that_is_not_there_is_one_sentence(tmp_path, routes):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

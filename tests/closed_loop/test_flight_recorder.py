@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +17,19 @@ import pytest
 from autovla_core.errors import LogError, SimulatorError
 from autovla_core.evaluation.agent_file import load_agent_class
 from autovla_core.evaluation.criteria import CriteriaConfig
-from autovla_core.evaluation.episode import EpisodeConfig, EpisodeLost, Watcher
+from autovla_core.evaluation.episode import EpisodeConfig, EpisodeLost, EpisodeUnfinished
 from autovla_core.evaluation.evaluator import Job, Run, drive, drive_jobs, simulator
 from autovla_core.evaluation.flight import FLIGHT_FILE, read_flight
 from autovla_core.evaluation.flight_recorder import SUPERSEDED, recorders
 from autovla_core.evaluation.provenance import Provenance
-from autovla_core.evaluation.replay import drive_again, moment_of, observation_of
+from autovla_core.evaluation.replanning import moment_of, observation_of
+from autovla_core.evaluation.replay import drive_again
 from autovla_core.evaluation.results import CRASHED, Record
 from autovla_core.evaluation.route_file import Route
+from autovla_core.evaluation.watching import Watcher
 from autovla_core.logs.plans import PLAN_LINES, read_plans
 from autovla_core.logs.reader import RouteLog
-from autovla_core.sensing.faults import NO_FAULTS, SensorFaults
+from autovla_core.sensing.faults import NO_FAULTS, SensorFaults, chance_of, is_lost
 
 pytestmark = [pytest.mark.xdist_group("flight_recorder"), pytest.mark.timeout(900)]
 
@@ -117,6 +122,9 @@ def test_every_plan_is_logged_with_its_thought_its_delay_and_what_was_done(drive
     assert first.ready_at_s - first.observed_at_s == pytest.approx(0.25) and first.control["brake"] == 1.0
     assert failed.failure == "ActionDecodeError: nine tokens" and failed.poses == () and failed.speed > 0.0
     assert np.shape(found.plans[1].poses) == (10, 3)
+    rows = RouteLog(folder).plans  # to train on: what was asked for at these ticks, though it counted only later
+    assert list(rows["tick"]) == [0, 10, 30, 40, 50, 60]
+    assert np.allclose(rows["poses"][1], found.plans[1].poses, atol=1e-5)
 
 
 def test_the_record_says_how_the_planner_thought_and_when_faults_appeared(driven):
@@ -146,6 +154,30 @@ def test_a_replay_is_equal_to_the_last_bit_pictures_included(there, driven, tmp_
     assert list(replay.changed) == ["code"]
 
 
+def replay_log(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "tools/replay_log.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+
+
+def test_the_tool_drives_a_log_again_on_a_simulator_of_its_own(driven):
+    done = replay_log("drive", driven[1])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"equal to the last bit: {TICKS - 1} ticks, 14 images, and how it ended" in done.stdout
+
+
+def test_the_tool_lets_a_model_plan_what_was_seen(driven, tmp_path):
+    out = tmp_path / "new" / "plans.jsonl"
+    done = replay_log("replan", driven[1], "--model", ROOT / "models/autovla-tiny", "--ticks", "40,55", "--out", out)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("   2.05 s  ") and " apart" in lines[0] and "no plan in the log" in lines[1]
+    assert lines[2] == "0 of 2 plans have the tokens of the log"
+    found = read_plans(out)
+    assert [plan.tick for plan in found.plans] == [40, 55] and len(found.plans[0].tokens) == 10
+    assert found.plans[0].control == read_plans(driven[1] / PLAN_LINES).plans[4].control
+    assert [file.name for file in out.parent.iterdir()] == ["plans.jsonl"]
+
+
 def test_a_replay_says_at_which_tick_it_differs(there, driven, tmp_path):
     _, folder = driven
     copy = tmp_path / "log"
@@ -168,6 +200,8 @@ def test_a_drive_with_faulty_sensors_is_replayed_too_and_its_log_holds_what_the_
     record_drive(there, run_of(seeing, faults=faults), tmp_path)
     log = RouteLog(tmp_path / "drive")
     assert 2 < len(log.image_ticks["front"]) < 12
+    lost = [is_lost(faults, chance_of("a", 5), "front", tick) for tick in range(0, len(log), 5)]
+    assert list(log.image_ticks["front"]) == [tick for tick, gone in zip(range(0, len(log), 5), lost) if not gone]
     (tmp_path / "scratch").mkdir()
     replay = drive_again(there.session, tmp_path / "drive", tmp_path / "scratch", {})
     assert replay.difference is None, str(replay.difference)
@@ -256,6 +290,22 @@ def test_the_run_goes_on_with_a_fresh_server_and_a_bad_route_costs_itself_alone(
     assert ports[0] != ports[1] == ports[2]
     assert sorted(f.name for f in tmp_path.iterdir()) == ["RouteScenario_driven_rep0", "RouteScenario_killed_rep0"]
     assert json.loads((tmp_path / "RouteScenario_driven_rep0" / FLIGHT_FILE).read_text())["seed"] == 5
+
+
+def test_a_log_that_cannot_be_finished_ends_the_run_and_its_record_stands(monkeypatch):
+    from autovla_core.evaluation import evaluator
+
+    record = evaluator._undriven(run_of(BASELINE), Job(ROUTE, 0, 0), "")
+
+    def full(run, agent_class, there, job, subscribers=(), disturbance=None):
+        raise EpisodeUnfinished("no space left", record)
+
+    monkeypatch.setattr(evaluator, "drive", full)
+    monkeypatch.setattr(evaluator, "simulator", lambda *where: contextlib.nullcontext())
+    records: list[Record] = []
+    with pytest.raises(EpisodeUnfinished, match="no space left"):
+        drive_jobs(run_of(BASELINE), [Job(ROUTE, k, k) for k in range(2)], records.append)
+    assert records == [record]
 
 
 def test_a_machine_on_which_no_simulator_lasts_ends_the_run(monkeypatch):

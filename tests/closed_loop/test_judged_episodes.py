@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 
 from autovla_core.carla_bridge.route_planner import LaneGraph
-from autovla_core.errors import SetupError, SimulatorError
+from autovla_core.errors import ConfigError, SetupError, SimulatorError
 from autovla_core.evaluation.agent_file import load_agent_class
 from autovla_core.evaluation.collection import Collection, collect, simulated_seconds
 from autovla_core.evaluation.criteria import CriteriaConfig
-from autovla_core.evaluation.episode import EpisodeConfig, Watcher
+from autovla_core.evaluation.episode import EpisodeConfig, EpisodeLost, EpisodeUnfinished
 from autovla_core.evaluation.evaluator import Job, Run, drive, evaluate, fingerprint, jobs_of, simulator
 from autovla_core.evaluation.results import ResultsFile
 from autovla_core.evaluation.route_file import read_routes, write_routes
 from autovla_core.evaluation.route_generator import RouteStyle, lane_pair, random_route
 from autovla_core.evaluation.server_process import MinicarlaServer, is_free
+from autovla_core.evaluation.watching import Watcher
 from autovla_core.evaluation.weathers import preset
 from autovla_core.logs.reader import RouteLog
+from autovla_core.sensing.faults import SensorFaults
 
 pytestmark = pytest.mark.xdist_group("judged_episodes")
 
@@ -30,6 +32,12 @@ ROOT = Path(__file__).resolve().parents[2]
 BASELINE, EXPERT = ROOT / "agents/autovla_baseline_agent.py", ROOT / "agents/autovla_expert_agent.py"
 SHORT = RouteStyle(60.0, 110.0, turns=1)
 BAD_AGENT = """
+SENSORS = {
+    "": [],
+    "sonar": [{"type": "sensor.other.gnss", "id": "GPS"}, {"type": "sensor.other.sonar", "id": "sonar"}],
+    "nameless": [{"type": "sensor.other.gnss"}],
+}
+
 def get_entry_point():
     return "BadAgent"
 
@@ -39,7 +47,8 @@ class BadAgent:
     def setup(self, config):
         if config == "broken":
             raise ValueError("no such weights")
-    def sensors(self): return []
+        self.config = config
+    def sensors(self): return SENSORS[self.config]
     def run_step(self, input_data, timestamp):
         raise ZeroDivisionError("a tick too far")
     def destroy(self): pass
@@ -87,6 +96,61 @@ def test_an_agent_that_crashes_ends_its_route_and_not_the_run(there, route, tmp_
     assert crashed.status == "Failed - Agent crashed" and crashed.detail == "ZeroDivisionError: a tick too far"
     broken = drive(Run(tmp_path, "broken"), bad, there, Job(route, 0, 0))
     assert broken.status == "Failed - Agent couldn't be set up" and broken.detail == "ValueError: no such weights"
+
+
+def test_an_agent_whose_sensors_there_are_not_ends_its_route_and_not_the_run(there, route, tmp_path):
+    (tmp_path / "autovla_bad_agent.py").write_text(BAD_AGENT)
+    bad = load_agent_class(tmp_path / "autovla_bad_agent.py")
+    records = {
+        config: drive(Run(tmp_path, config), bad, there, Job(route, 0, 0)) for config in ("sonar", "silent", "nameless")
+    }
+    assert records["sonar"].status == "Failed - Agent's sensors were invalid"
+    assert "cannot mount sensor 'sonar' (sensor.other.sonar)" in records["sonar"].detail
+    assert records["silent"].status == records["nameless"].status == "Failed - Agent couldn't be set up"
+    assert records["silent"].detail == "KeyError: 'silent'" and "has no id" in records["nameless"].detail
+    there.session.tick()
+    assert [a.type_id for a in there.session.world.get_actors() if a.type_id.startswith(("vehicle", "sensor"))] == []
+    run = Run(BASELINE, episode=EpisodeConfig(criteria=CriteriaConfig(max_ticks=20)))
+    assert drive(run, load_agent_class(BASELINE), there, Job(route, 0, 0)).status == "Failed - TickRuntime"
+
+
+def test_a_recorder_that_asks_for_what_there_is_not_is_no_fault_of_the_agent(there, route):
+    class Sonar(Watcher):
+        def sensors(self) -> list[dict[str, object]]:
+            return [{"type": "sensor.other.sonar", "id": "sonar"}]
+
+    with pytest.raises(EpisodeLost, match="cannot mount sensor 'sonar'"):
+        drive(Run(BASELINE), load_agent_class(BASELINE), there, Job(route, 0, 0), [Sonar()])
+
+
+def test_a_fault_of_a_camera_that_the_agent_does_not_have_is_an_error(there, route):
+    run = Run(BASELINE, episode=EpisodeConfig(faults=SensorFaults(lost=0.5)))
+    with pytest.raises(ConfigError, match=r"found \['front'\], the agent's cameras are \[\]"):
+        drive(run, load_agent_class(BASELINE), there, Job(route, 0, 0))
+
+
+class Ended(Watcher):
+    """Notes that it was ended, and may find the disk full."""
+
+    def __init__(self, name: str, order: list[str], full: bool) -> None:
+        self._name, self._order, self._full = name, order, full
+
+    def end(self, record) -> None:
+        self._order.append(f"{self._name} {record.status}")
+        if self._full:
+            raise OSError(28, "No space left on device")
+
+
+def test_one_that_cannot_end_keeps_nobody_from_ending_and_the_record_stands(there, route):
+    order: list[str] = []
+    run = Run(BASELINE, episode=EpisodeConfig(traffic=3, criteria=CriteriaConfig(max_ticks=20)))
+    watchers = [Ended("first", order, True), Ended("second", order, False)]
+    with pytest.raises(EpisodeUnfinished, match="rep0 was driven.*No space left on device") as found:
+        drive(run, load_agent_class(BASELINE), there, Job(route, 0, 0), watchers)
+    assert found.value.record.status == "Failed - TickRuntime"
+    assert order == ["first Failed - TickRuntime", "second Failed - TickRuntime"]
+    there.session.tick()
+    assert [a.type_id for a in there.session.world.get_actors() if a.type_id.startswith(("vehicle", "sensor"))] == []
 
 
 def test_an_episode_leaves_nothing_in_the_world(there, route):

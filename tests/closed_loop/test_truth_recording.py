@@ -13,12 +13,13 @@ from PIL import Image
 from autovla_core import geometry
 from autovla_core.carla_bridge.route_planner import LaneGraph
 from autovla_core.carla_bridge.wheel import carla
-from autovla_core.evaluation.episode import EpisodeConfig, Scenery, TickFacts, Watcher, run_episode
+from autovla_core.evaluation.episode import EpisodeConfig, run_episode
 from autovla_core.evaluation.evaluator import simulator
 from autovla_core.evaluation.reason_recording import PREFIX, ReasonRecorder
 from autovla_core.evaluation.recording import ExpertPilot, Recorder
 from autovla_core.evaluation.route_generator import RouteStyle, random_route
 from autovla_core.evaluation.truth_recording import TruthRecorder
+from autovla_core.evaluation.watching import Scenery, TickFacts, Watcher
 from autovla_core.evaluation.weathers import preset
 from autovla_core.logs import reasons, truth
 from autovla_core.logs.reader import RouteLog

@@ -117,6 +117,13 @@ def test_jitter_is_bounded_and_the_same_for_the_same_seed_and_moment():
     assert times != [Latency(other).seconds(0.5 * i, 0.0, 0) for i in range(200)]
 
 
+def test_jitter_on_one_route_says_nothing_of_another_that_starts_elsewhere():
+    config = LatencyConfig(jitter=0.3, seed=4)
+    here, there, again = (Latency(config, start=start) for start in ((1.0, 2.0), (1.0, 3.0), (1.0, 2.0)))
+    drawn = [[latency.seconds(0.5 * i, 0.0, 0) for i in range(50)] for latency in (here, there, again)]
+    assert drawn[0] == drawn[2] and abs(np.corrcoef(drawn[0], drawn[1])[0, 1]) < 0.4
+
+
 def test_a_drive_with_latency_is_tracked_from_where_the_plan_was_observed():
     """Straight on at the planned 5 m/s, plans half a second old ask for no correction."""
     driver, _ = drive(Planned(), LatencyConfig(fixed=0.5), 40)
@@ -139,6 +146,8 @@ def test_the_newest_attempt_is_shown_while_it_is_under_way():
         ({"fixed": 1.0, "measured": True}, "found fixed and measured"),
         ({"fixed": -0.1}, r"latency.fixed: found -0.1"),
         ({"jitter": float("nan")}, r"latency.jitter: found nan"),
+        ({"fixed": 0.0, "measured": True}, "found fixed and measured"),
+        ({"seed": -1}, "latency.seed: found -1, expected 0 or more"),
     ],
 )
 def test_a_latency_that_is_none_is_refused(values, message):

@@ -8,20 +8,15 @@ import pytest
 from autovla_core.evaluation.criteria import (
     ActorBlocked,
     Collision,
-    Contact,
     CriteriaConfig,
     InRoute,
-    LaneFact,
-    LightFact,
-    Moment,
     OutsideRouteLanes,
     RouteCompletion,
     RouteTimeout,
     RunningRedLight,
     RunningStop,
-    SignFact,
-    StopLine,
 )
+from autovla_core.evaluation.facts import Contact, LaneFact, LightFact, Moment, SignFact, StopLine
 from autovla_core.evaluation.judge import Judge
 from autovla_core.evaluation.route_track import RouteTrack
 from autovla_core.scoring.closed_loop import Infraction

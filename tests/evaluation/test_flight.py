@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import pytest
 
 from autovla_core.errors import LogError
 from autovla_core.evaluation.criteria import CriteriaConfig
-from autovla_core.evaluation.episode import EpisodeConfig, Start
+from autovla_core.evaluation.episode import EpisodeConfig
 from autovla_core.evaluation.flight import FLIGHT_FILE, Flight, read_flight, write_flight
 from autovla_core.evaluation.flight_recorder import SUPERSEDED, camera_of, set_aside
 from autovla_core.evaluation.provenance import Provenance
 from autovla_core.evaluation.replay import first_difference
 from autovla_core.evaluation.route_file import Route, Scenario
+from autovla_core.evaluation.watching import Start
 from autovla_core.logs.reader import RouteLog
 from autovla_core.logs.schema import RouteMeta, Tick
 from autovla_core.logs.writer import RouteWriter
@@ -104,6 +106,36 @@ def test_a_log_of_the_same_name_and_what_a_killed_drive_left_are_set_aside(tmp_p
     assert logs[1].outcome["reason"] == "the recording broke off"
     set_aside(tmp_path, "drive")  # nothing there: nothing happens
     assert sorted(f.name for f in (tmp_path / SUPERSEDED).iterdir()) == ["drive.0", "drive.1"]
+
+
+def test_what_no_log_can_be_made_of_is_set_aside_as_it_lies_and_blocks_nothing(tmp_path, caplog):
+    """A program that was killed while it opened its journal."""
+    partial = tmp_path / ".drive.partial"
+    partial.mkdir()
+    (partial / "journal.json").touch()
+    with caplog.at_level("WARNING"):
+        set_aside(tmp_path, "drive")
+    assert [f.name for f in tmp_path.iterdir()] == [SUPERSEDED] and "no log can be made" in caplog.text
+    assert (tmp_path / SUPERSEDED / "drive.0" / "journal.json").is_file()
+    log(tmp_path / "drive")  # the next drive
+
+
+@pytest.mark.parametrize(
+    "name, data, suffix, kept",
+    [
+        ("x.ckpt", b"\x80\x02\xff", "", "sha256 "),
+        ("cfg.py", b"model = dict()", "+x.ckpt", "sha256 "),
+        ("latin.yaml", "name: Jérôme".encode("latin-1"), "", "sha256 "),
+        ("odd.yaml", b"key: [1, 2", "+a+b", "key: [1, 2"),
+        ("list.yml", b"- 1\n", "", "- 1\n"),
+    ],
+)
+def test_a_strangers_configuration_is_recorded_whatever_it_is(tmp_path, name, data, suffix, kept):
+    (tmp_path / name).write_bytes(data)
+    facts = Provenance(ROOT / "agents/autovla_agent.py", f"{tmp_path / name}{suffix}", EpisodeConfig()).facts()
+    digest = hashlib.sha256(data).hexdigest()
+    assert facts["agent_config"] == (kept + digest if kept == "sha256 " else kept)
+    assert not any(key.startswith("weights") for key in facts)
 
 
 def test_provenance_names_the_weights_of_the_agents_model():

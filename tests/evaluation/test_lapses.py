@@ -9,15 +9,33 @@ import pytest
 
 from autovla_core.contracts import FULL_BRAKE
 from autovla_core.evaluation.lapses import LapseConfig, LapsingPilot, pedals
+from autovla_core.evaluation.recording import ExpertPilot
 from autovla_core.expert.expert import Reason
 
 ALWAYS = LapseConfig(late_share=1.0, late_braking=(4.0, 4.0), late_speed=(7.0, 7.0), dawdle_every_s=(1e6, 1e6))
 
 
-def at(pilot: LapsingPilot, reason: Reason, speed: float) -> float | None:
-    pilot.scene = SimpleNamespace(speed=speed)
-    pilot.decision = SimpleNamespace(reason=reason, control=FULL_BRAKE)
-    return pilot._late_speed()
+def decided(reason: Reason, age_s: float = 0.0) -> SimpleNamespace:
+    return SimpleNamespace(reason=reason, control=FULL_BRAKE, plan=SimpleNamespace(observed_at_s=10.0 - age_s))
+
+
+def at(pilot: LapsingPilot, reason: Reason, speed: float, age_s: float = 0.0) -> float | None:
+    pilot.scene, pilot.decision = SimpleNamespace(speed=speed), decided(reason, age_s)
+    return pilot._late_speed(10.0)
+
+
+def driven(
+    monkeypatch: pytest.MonkeyPatch, config: LapseConfig, reason: Reason, wanted: tuple[float, float], cap: float = 20.0
+) -> tuple[float, float]:
+    """(throttle, brake) of one whole step at 8 m/s of an expert that wants ``wanted``."""
+    command = SimpleNamespace(throttle=wanted[0], brake=wanted[1])
+    monkeypatch.setattr(ExpertPilot, "run_step", lambda pilot, data, time_s: command)
+    pilot = LapsingPilot(np.random.default_rng(0), config)
+    path = SimpleNamespace(cap=np.array([cap]), at=lambda s: (0, 0.0))
+    pilot.expert = SimpleNamespace(path=path, progress=SimpleNamespace(s=0.0))
+    pilot.scene, pilot.decision = SimpleNamespace(speed=8.0), decided(reason)
+    pilot.run_step({}, 10.0)
+    return command.throttle, command.brake
 
 
 def test_it_brakes_for_a_light_only_when_the_drawn_braking_is_needed() -> None:
@@ -27,6 +45,27 @@ def test_it_brakes_for_a_light_only_when_the_drawn_braking_is_needed() -> None:
     assert at(pilot, Reason("light", 3, 8.0), 8.0) is None  # 64 / 15 = 4.3
     assert at(pilot, Reason("light", 3, 9.0), 4.0) is None  # and from then on it is awake
     assert at(pilot, Reason("lead", 9, 20.0), 4.0) == 7.0  # until the next thing
+
+
+def test_the_distance_is_that_of_now_not_of_the_newest_plan() -> None:
+    pilot = LapsingPilot(np.random.default_rng(0), ALWAYS)
+    assert at(pilot, Reason("light", 3, 9.0), 8.0, age_s=0.1) is None  # 64 / (2 (9.0 - 0.8 - 0.5)) = 4.2
+
+
+DAWDLING = LapseConfig(late_share=0.0, dawdle_every_s=(1.0, 1.0), dawdle_s=(9.0, 9.0), dawdle_share=(0.5, 0.5))
+
+
+@pytest.mark.parametrize("rule", ["conflict", "light", "lead", "curve"])
+def test_who_must_brake_does_not_dawdle(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    assert driven(monkeypatch, DAWDLING, Reason(rule, 3, 6.0), (0.0, 0.9)) == (0.0, 0.9)
+
+
+def test_dawdling_reaches_the_pedals_and_a_late_driver_keeps_to_what_a_bend_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert driven(monkeypatch, DAWDLING, Reason("cruise"), (0.4, 0.0)) == (0.0, 0.6)  # from 8 to 4 m/s
+    assert driven(monkeypatch, ALWAYS, Reason("lead", 3, 60.0), (0.0, 0.2)) == (0.25, 0.0)
+    assert driven(monkeypatch, ALWAYS, Reason("lead", 3, 60.0), (0.0, 0.2), cap=5.0) == (0.0, 0.6)
 
 
 @pytest.mark.parametrize("rule", ["curve", "conflict", "end", "cruise"])

@@ -222,7 +222,7 @@ def test_a_record_says_when_a_fault_appeared_and_how_the_planner_thought(tmp_pat
     assert [fault.time_s for fault in run.drives[0].faults] == [12.34, 20.0]
     assert run.drives[0].planner == {} and run.drives[1].planner == PLANNER
     text = page("t", [run])
-    assert "ran it (12.3 s)" in text and "<h2>Planner</h2>" in text and "160 plans" in text
+    assert "ran it (12.3 s)" in text and "<h3>Planner</h3>" in text and "160 plans" in text
     assert '<td data-label="slow plans %"><span class="figure"><b>20.0</b>' in text
     assert '<td data-label="failed plans %"><span class="figure"><b>20.0</b>' in text
     assert '<td data-label="latency, simulated s"><span class="figure"><b>0.25</b>' in text
@@ -232,6 +232,31 @@ def test_drives_in_other_conditions_stand_in_a_table_of_their_own(tmp_path):
     plain, fog = run_of(tmp_path, "a", {0}), run_of(tmp_path, "b", {0}, weather="HardRainNoon", faults={"lost": 0.2})
     assert len(by_benchmark([plain, fog])) == 2
     assert fog.benchmark[2] == "10, weather HardRainNoon, faults {'lost': 0.2}"
+
+
+def test_a_weather_of_the_whole_run_takes_the_place_of_the_routes_own(tmp_path):
+    write_routes(tmp_path / "r.xml", [Route("0", "Havenbrook", ((0, 0, 0), (9, 0, 0)), ((0.0, {"cloudiness": 7.0}),))])
+    found = {}
+    for name, more in (("plain", {}), ("wet", {"weather": "HardRainNoon"})):
+        file = write(tmp_path / f"{name}.json", set(), routes=1, **more)
+        file.write_text(
+            file.read_text().replace("f" * 64, hashlib.sha256((tmp_path / "r.xml").read_bytes()).hexdigest())
+        )
+        found[name] = {drive.weather for drive in read_run(name, file, [tmp_path / "r.xml"]).drives}
+    assert found == {"plain": {"day, clear"}, "wet": {"HardRainNoon"}}
+
+
+def test_planners_of_different_benchmarks_stand_in_different_tables(tmp_path):
+    runs = []
+    for name, more in (("plain", {}), ("wet", {"weather": "HardRainNoon"})):
+        results = ResultsFile(tmp_path / f"{name}.json", [route_id("0", 0)], {"agent": "x.py", **more})
+        perfect = score(100.0, ())
+        results.add(Record("0", 0, 0, "Havenbrook", "Perfect", perfect, (), 300.0, 40.0, 9.0, "", PLANNER))
+        runs.append(read_run(name, tmp_path / f"{name}.json"))
+    text = page("t", runs)
+    assert text.count("<h3>Planner</h3>") == 2
+    tables = [part.split("</table>")[0] for part in text.split("<h3>Planner</h3>")[1:]]
+    assert [("plain" in table, "wet" in table) for table in tables] == [(True, False), (False, True)]
 
 
 def test_configuration_and_hashes_are_listed(tmp_path):

@@ -101,6 +101,22 @@ def test_the_clip_shows_the_four_seconds_before_and_half_a_second_after(tmp_path
     assert scene.poster[:2] == b"\xff\xd8" and shades(scene.poster)[0] == pytest.approx(120, abs=4)
 
 
+def test_a_clip_runs_at_the_pace_of_its_log_and_stops_at_the_last_image_before_the_fault(tmp_path):
+    """An image every 0.5 s and one of them lost; shades are tick numbers."""
+    rig = {"front": {"id": "front", "width": 96, "height": 64}}
+    writer = RouteWriter(tmp_path / "log", RouteMeta("Havenbrook", "7", 3, rig=rig))
+    for i in range(200):
+        number = writer.tick(Tick(0.05 * i, 0.5 * i, -2.0, 0.0, 0.0, 10.0, 0.0, 0.0))
+        if i % 10 == 0 and i != 120:
+            writer.image("front", number, picture(i))
+    writer.close({})
+    (scene,) = scenes_of(run_of(drive(Fault("red_light", "", 6.2))), read_logs([tmp_path / "log"]))
+    with av.open(io.BytesIO(scene.clip)) as container:
+        assert container.streams.video[0].average_rate == 2
+    assert len(shades(scene.clip)) == 8  # 2.5 to 6.5 s without 6.0
+    assert shades(scene.poster)[0] == pytest.approx(110, abs=4)
+
+
 def test_faults_without_a_moment_say_so_and_drives_without_media_are_left_out(tmp_path):
     media = read_logs([log_at(tmp_path / "log")])
     (scene,) = scenes_of(run_of(drive(LIGHT, route="8"), drive(LANES)), media)
@@ -117,8 +133,10 @@ def test_a_film_alone_serves_for_what_ended_the_drive(tmp_path):
     ended, passed = scenes_of(run_of(drive(BLOCKED, LIGHT)), media)
     assert shades(ended.clip)[0] == pytest.approx(2 * 60, abs=5)  # film second 6 of 10
     assert passed.clip == b""
-    images, rate = read_seconds(tmp_path / "f.mp4", 2.0, 3.0)
-    assert rate == 10.0 and len(images) == 11 and images[0].shape == (224, 400, 3)  # scaled to 400 px
+    images, times = read_seconds(tmp_path / "f.mp4", 2.0, 3.0)
+    assert (
+        times == pytest.approx(np.arange(20, 31) / 10.0) and len(images) == 11 and images[0].shape == (224, 400, 3)
+    )  # scaled to 400 px
     (tmp_path / "bad.mp4").write_bytes(b"nonsense")
     with pytest.raises(LogError, match="cannot read the film"):
         seconds_of(tmp_path / "bad.mp4")

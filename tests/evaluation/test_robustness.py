@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,13 +17,14 @@ from autovla_core.evaluation.evaluator import Run, conditions, fingerprint, in_w
 from autovla_core.evaluation.report.collect import RunResults, read_run
 from autovla_core.evaluation.report.curve import Mark, curve, rows
 from autovla_core.evaluation.report.figures import SCORE
-from autovla_core.evaluation.results import Record, ResultsFile, route_id
+from autovla_core.evaluation.results import BAD_SENSORS, SETUP_FAILED, Record, ResultsFile, route_id
 from autovla_core.evaluation.robustness import (
     WEATHERS,
     Setting,
     Sweep,
     as_json,
     as_markdown,
+    expect_driven,
     merged,
     points_of,
     read_sweep,
@@ -71,8 +73,10 @@ def test_every_shipped_sweep_can_be_driven(file, tmp_path):
 
 def test_the_first_setting_of_a_shipped_sweep_is_the_plain_drive_where_the_axis_begins_at_zero():
     sweeps = {file.stem: read_sweep(file) for file in SHIPPED}
-    plain = [s.settings[0] for name, s in sweeps.items() if s.numeric and name != "delay_jitter"]
-    assert all(first == Setting("0", 0.0) for first in plain) and len(plain) == 6
+    plain = [s.settings[0] for name, s in sweeps.items() if s.numeric and not name.startswith("delay")]
+    assert all(first == Setting("0", 0.0) for first in plain) and len(plain) == 5
+    assert sweeps["delay"].settings[0].agent == {"latency": {"fixed": 0.0}}
+    assert sweeps["delay_jitter"].settings[0].agent == {"latency": {"fixed": 0.25, "jitter": 0.0}}
     assert [s.label for s in sweeps["delay"].settings] == ["0", "0.25", "0.5", "1", "2"]
     assert len(sweeps["weather"].settings) == 15 and {s.weather for s in sweeps["weather"].settings} == set(WEATHERS)
 
@@ -89,6 +93,36 @@ def test_a_setting_is_put_over_the_agents_own_yaml_key_by_key():
         "latency": {"fixed": 1.0},
     }
     assert base["thinking"]["seed"] == 3
+
+
+def test_the_first_point_of_the_delay_sweep_is_no_delay_whatever_the_users_own_yaml_says(tmp_path):
+    (tmp_path / "mine.yaml").write_text("latency: {fixed: 1.5}\n")
+    first = read_sweep(ROOT / "leaderboard_configs/robustness/delay.yaml").settings[0]
+    run = run_of(Run(Path("a.py"), str(tmp_path / "mine.yaml")), first, tmp_path / "out")
+    assert yaml.safe_load(Path(run.agent_config).read_text()) == {"latency": {"fixed": 0.0}}
+
+
+@pytest.mark.parametrize("status", [SETUP_FAILED, BAD_SENSORS])
+def test_an_agent_that_cannot_be_readied_is_no_result_of_a_sweep(status):
+    record = Record("3", 0, 0, "T", status, score(0.0, ()), (), 0.0, 0.0, 0.0, "ConfigError: unknown ['latency']")
+    with pytest.raises(
+        ConfigError, match="Route.*_3_rep0: Failed - Agent.*unknown .'latency'.*the sweep or the agent's"
+    ):
+        expect_driven(record)
+    expect_driven(replace(record, status="Failed - Agent crashed"))
+
+
+def test_a_record_that_is_refused_is_not_stored(tmp_path, monkeypatch):
+    from autovla_core.evaluation import evaluator
+
+    route = Route("3", "T", ((0, 0, 0), (9, 0, 0)))
+    record = Record("3", 0, 0, "T", SETUP_FAILED, score(0.0, ()), (), 0.0, 0.0, 0.0)
+    monkeypatch.setattr(evaluator, "drive_jobs", lambda run, jobs, answer: [answer(record) for _ in jobs])
+    jobs = evaluator.jobs_of([route], [0])
+    results = ResultsFile(tmp_path / "r.json", [jobs[0].route_id], {})
+    with pytest.raises(ConfigError):
+        evaluator.evaluate(Run(Path("a.py")), jobs, results, 1, expect_driven)
+    assert not results.has(jobs[0].route_id) and not (tmp_path / "r.json").exists()
 
 
 def test_an_agent_without_a_yaml_cannot_be_changed(tmp_path):

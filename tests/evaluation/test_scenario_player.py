@@ -11,7 +11,7 @@ import pytest
 from autovla_core.carla_bridge.route_planner import LaneGraph, plan_route
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import Control
-from autovla_core.evaluation.criteria import Moment
+from autovla_core.evaluation.facts import Moment
 from autovla_core.evaluation.route_file import Route, Scenario
 from autovla_core.evaluation.scenarios.player import BUILD_M, ScenarioPlayer
 from autovla_core.evaluation.scenarios.registry import SCENARIOS, Needs, ScenarioType
@@ -117,6 +117,8 @@ def test_what_cannot_be_played_is_named_and_the_drive_goes_on(dense, monkeypatch
     assert reasons["Earthquake_1"].startswith("unknown type 'Earthquake'; known: Accident")
     assert reasons["Aside_1"] == "its trigger point does not lie on the route"
     assert set(stand.player.states.values()) == {"skipped"} and len(caplog.records) == 3
+    remarks = sorted(stand.player.remarks.split("; scenario skipped: "))
+    assert "Nowhere_1: no room for the car" in remarks and len(remarks) == 3
 
 
 def test_an_episode_that_breaks_off_ends_its_scripts(dense, monkeypatch):

@@ -12,20 +12,24 @@ import pytest
 
 from autovla_core.carla_bridge.route_planner import LaneGraph, plan_route
 from autovla_core.carla_bridge.wheel import carla
+from autovla_core.contracts import Command
 from autovla_core.control.lateral import curvature_of
 from autovla_core.errors import RouteError
-from autovla_core.evaluation.criteria import ActorBlocked, CriteriaConfig, Moment
+from autovla_core.evaluation.criteria import ActorBlocked, CriteriaConfig
+from autovla_core.evaluation.facts import Moment
 from autovla_core.evaluation.route_file import read_routes, write_routes
 from autovla_core.evaluation.route_generator import RouteStyle, random_route
 from autovla_core.evaluation.route_track import RouteTrack
 from autovla_core.evaluation.scenarios.criteria import MinimumSpeed, ScenarioCriterion, Verdict, speed_share
 from autovla_core.evaluation.scenarios.decoration import with_scenarios
+from autovla_core.evaluation.scenarios.junctions import arm_of
 from autovla_core.evaluation.scenarios.movers import Flow, LineFollower, Walk
-from autovla_core.evaluation.scenarios.places import scenario_route
+from autovla_core.evaluation.scenarios.places import Junctions, scenario_route
 from autovla_core.evaluation.scenarios.registry import ALIASES, SCENARIOS, scenario_type
 from autovla_core.evaluation.scenarios.road import Line, RouteRoad, Spot, lane_line
 from autovla_core.evaluation.scenarios.setting import EgoWatch, NoPlace, Setting
-from autovla_core.evaluation.scenarios.table import as_markdown, by_type
+from autovla_core.evaluation.scenarios.stage import Stage
+from autovla_core.evaluation.scenarios.table import as_markdown, as_sentence, by_type
 
 HAVENBROOK = Path(__file__).resolve().parents[2] / "autovla_core/minicarla/towns/Havenbrook.xodr"
 WITHOUT_PLACE = {"HazardAtSideLane", "HazardAtSideLaneTwoWays", "SequentialLaneChange"}  # its straights are too short
@@ -103,6 +107,112 @@ def test_a_random_route_gets_scenarios_that_fit_it_apart_from_each_other(graph, 
     assert len({scenario.name for scenario in drawn[0].scenarios}) == len(triggers)
 
 
+@pytest.fixture(scope="module")
+def ironmere():
+    return carla.Map("Ironmere", (HAVENBROOK.parent / "Ironmere.xodr").read_text())
+
+
+def test_a_route_of_lane_changes_changes_lanes_twice_behind_its_trigger(ironmere):
+    graph = LaneGraph(ironmere)
+    for seed in range(3):
+        route = draw(graph, ironmere, "SequentialLaneChange", seed)
+        dense = plan_route(ironmere, [carla.Location(*p) for p in route.carla_points], graph)
+        road = RouteRoad(ironmere, [transform for transform, _ in dense])
+        changing = [command in (Command.CHANGE_LEFT, Command.CHANGE_RIGHT) for _, command in dense]
+        begins = road.s[np.flatnonzero(np.diff(changing, prepend=False) & changing)]
+        trigger = road.trigger_s(route.scenarios[0].carla_trigger)
+        assert len(begins) == 2 and trigger <= min(begins) and max(begins) < trigger + 100.0
+
+
+def test_a_random_route_is_not_said_to_be_one_of_lane_changes(ironmere):
+    graph, straight = LaneGraph(ironmere), RouteStyle(500.0, 700.0, turns=0, change_share=0.0)
+    route = random_route(graph, ironmere, np.random.default_rng(2), "0", {}, straight)[0]
+    drawn = [with_scenarios(route, graph, ironmere, np.random.default_rng(seed), 4).scenarios for seed in range(30)]
+    names = {scenario.type for scenarios in drawn for scenario in scenarios}
+    assert len(names) > 5 and "SequentialLaneChange" not in names
+
+
+def test_a_t_junction_has_three_arms(graph, havenbrook):
+    for seed in range(8):
+        road = road_of(graph, havenbrook, route := draw(graph, havenbrook, "T_Junction", seed))
+        span = road.junction_after(road.trigger_s(route.scenarios[0].carla_trigger))
+        inside = road.waypoint(0.5 * (span.begin + span.end))
+        assert len({arm_of(came) for came, _ in Junctions().ways(inside)}) == 3
+
+
+# ---- room for the actors
+
+
+class Recorder:
+    """A stage that only writes down what is asked for; all have room."""
+
+    def __init__(self) -> None:
+        self.world = SimpleNamespace(get_traffic_lights_in_junction=lambda id: [])
+        self.clear: list[np.ndarray] = [np.full((1, 2), np.inf)]
+        self.not_cleared: list[float] = []  # m from a clear line, of what is put up further off than a kerb
+
+    def parked(self, spot: Spot, *_: object, **__: object) -> Puppet:
+        away = np.hypot(*(np.concatenate(self.clear) - (spot.x, spot.y)).T).min()
+        self.not_cleared += [float(away)] if away > 3.5 else []
+        return Puppet(spot)
+
+    vehicle = parked
+
+    def prop(self, names: object, spot: Spot, solid: bool = True) -> Puppet:
+        return self.parked(spot)
+
+    def drive(self, *_: object, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(start_at=lambda speed: None, done=False, pose=np.zeros(3), target=0.0)
+
+    def keep_clear(self, line: np.ndarray) -> None:
+        self.clear.append(line)
+
+
+IN_THE_LANE = (
+    "Accident",
+    "ParkedObstacle",
+    "ConstructionObstacle",
+    "HazardAtSideLane",
+    "BlockedIntersection",
+    "ParkingCutIn",
+    "StaticCutIn",
+    "HardBreakRoute",
+    "YieldToEmergencyVehicle",
+    "OppositeVehicleRunningRedLight",
+)
+
+
+@pytest.mark.parametrize("name", IN_THE_LANE)
+def test_a_lane_is_cleared_before_anything_is_put_on_it(ironmere, name):
+    graph = LaneGraph(ironmere)
+    route = draw(graph, ironmere, name)
+    road, stage = road_of(graph, ironmere, route), Recorder()
+    trigger_s = road.trigger_s(route.scenarios[0].carla_trigger)
+    there = Setting("X_1", stage, road, trigger_s, EgoWatch(s=trigger_s), np.random.default_rng(0), {})
+    next(SCENARIOS[name].script(there))
+    assert len(stage.clear) > 1 and stage.not_cleared == []
+
+
+def test_background_cars_are_off_a_line_as_soon_as_it_must_be_clear():
+    gone = []
+    cars = [
+        SimpleNamespace(
+            id=number,
+            is_alive=True,
+            get_location=lambda y=y: carla.Location(20.0, y, 0.0),
+            destroy=lambda y=y: gone.append(y),
+        )
+        for number, y in enumerate((0.5, 3.5))
+    ]
+    world = SimpleNamespace(get_blueprint_library=lambda: None)
+    stage = Stage(None, world, cars, np.random.default_rng(0))
+    stage.keep_clear(np.array([(float(x), 0.0) for x in range(40)]))
+    assert gone == [0.5]
+
+
+# ---- names
+
+
 def test_at_least_24_types_are_played_and_published_names_mean_them():
     assert len(SCENARIOS) >= 24
     assert all(kind.script.__doc__ for kind in SCENARIOS.values())
@@ -142,7 +252,7 @@ def test_a_lane_goes_on_straight_through_a_junction_both_ways(graph, havenbrook)
 
 
 def setting(parameters: dict) -> Setting:
-    return Setting("Here_1", "X", None, None, 0.0, EgoWatch(), np.random.default_rng(0), parameters)
+    return Setting("Here_1", None, None, 0.0, EgoWatch(), np.random.default_rng(0), parameters)
 
 
 def test_parameters_come_from_the_file_or_are_drawn():
@@ -150,8 +260,16 @@ def test_parameters_come_from_the_file_or_are_drawn():
     assert given.number("distance", 0.0, 1.0) == 45.0 and given.interval("frequency", 1.0, 2.0) == (66.0, 129.0)
     drawn = setting({})
     assert 10.0 <= drawn.number("distance", 10.0, 20.0) <= 20.0 and drawn.interval("frequency", 1.0, 2.0) == (1.0, 2.0)
-    with pytest.raises(RouteError, match="scenario Here_1: <distance> holds 'far', expected a number"):
+    with pytest.raises(RouteError, match="scenario Here_1: <distance> holds 'far', expected a number from 0 to 1000"):
         setting({"distance": {"value": "far"}}).number("distance", 0.0, 1.0)
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "-1", "1e9", "1000.1", ""])
+def test_a_number_with_which_nothing_can_be_played_is_refused(text):
+    with pytest.raises(RouteError, match=f"scenario Here_1: <distance> holds '{text}', expected a number"):
+        setting({"distance": {"value": text}}).number("distance", 0.0, 1.0)
+    with pytest.raises(RouteError, match="<frequency> holds"):
+        setting({"frequency": {"from": "1", "to": text}}).interval("frequency", 0.0, 1.0)
 
 
 def test_waiting_ends_by_time_to_arrival_or_by_distance():
@@ -262,6 +380,7 @@ def test_a_follower_keeps_to_its_line_and_ends_with_it():
         away.append(abs(math.hypot(car.spot.x, car.spot.y - 25.0) - 25.0))
     assert max(away) < 0.5
     assert np.hypot(*(np.array([car.spot.x, car.spot.y]) - line[-1])) < 3.0
+    assert car.speed == 0.0  # it does not roll on from there for ever
 
 
 def test_a_follower_speeds_up_by_its_acceleration_and_stops_for_an_ego_it_heeds():
@@ -359,8 +478,28 @@ def test_results_are_counted_by_type_and_a_slow_stretch_spoils_no_success(graph,
         ("ControlLoss", 1, 0, 20.0),
     ]
     text = as_markdown(rows)
-    assert "| Accident | 2 | 1 | 80.0 | 100 | 30 | collisions_vehicle |" in text
-    assert "| **all** | 3 | 1 | 60.0 | 100 | | |" in text and "Agent got blocked" in text
+    assert "| Accident | 2 | 0 | 1 | 80.0 | 100 | 30 | collisions_vehicle |" in text
+    assert "| **all** | 3 | 0 | 1 | 60.0 | 100 | | |" in text and "Agent got blocked" in text
+
+
+def test_a_drive_whose_scenario_was_skipped_is_no_success_of_its_type(graph, havenbrook):
+    routes = [replace(draw(graph, havenbrook, name), id=str(i)) for i, name in enumerate(("Accident", "ControlLoss"))]
+    remark = "scenario skipped: {}_1: no room for the police car"
+    records = [
+        record("0", "Perfect", 100.0) | {"detail": remark.format("Accident")},
+        record("0", "Completed", 60.0, collisions_vehicle=1) | {"detail": ""},
+        record("1", "Perfect", 100.0) | {"detail": remark.format("ControlLoss")},
+    ]
+    rows = by_type(routes, records)
+    assert [(r.type, r.drives, r.skipped, r.successes) for r in rows] == [
+        ("Accident", 1, 1, 0),
+        ("ControlLoss", 0, 1, 0),
+    ]
+    text = as_markdown(rows)
+    assert "| Accident | 1 | 1 | 0 | 60.0 |" in text and "| ControlLoss | 0 | 1 | 0 | - | - | - | - |" in text
+    assert "| **all** | 1 | 2 | 0 | 60.0 |" in text
+    said = "1 drives of 1 routes: success rate 0.0 [0.0, 97.5] %, driving score 60.0 [60.0, 60.0]"
+    assert as_sentence(routes, records) == said
 
 
 def test_results_of_another_route_file_are_refused(graph, havenbrook):

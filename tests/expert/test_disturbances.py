@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from autovla_core.contracts import Actor, Scene
 from autovla_core.control.bicycle import DT_S, Bicycle
 from autovla_core.expert.detour import BESIDE, ONCOMING, OWN, Detour, offsets, ramp_for
 from autovla_core.expert.expert import Expert, ExpertDecision
-from autovla_core.expert.obstacles import Obstruction
-from autovla_core.expert.overtaking import EgoState, plan_detour, seconds_to_cover
+from autovla_core.expert.obstacles import Extent, Obstruction
+from autovla_core.expert.overtaking import EgoState, Overtaking, plan_detour, seconds_to_cover
 from autovla_core.expert.scene import RoadScene, Room
 from autovla_core.route.plan import RoutePlan, from_poses
 
@@ -103,7 +104,9 @@ def test_it_lets_a_car_on_the_lane_beside_go_first():
 
     log = drive(24.0, world, room(route(), lanes_left=1))
     assert not log.hit and log.s[-1] > 100.0
-    assert ("oncoming", 8) not in log.reasons() or log.speed[-1] > 6.0
+    assert ("beside", 8) in log.reasons()
+    changing = next(tick for tick, offset in enumerate(log.offset) if offset > 0.5)
+    assert -6.0 + 9.0 * changing * DT_S - 2.25 > log.s[changing] + LENGTH / 2  # it is in front by then
 
 
 def test_through_the_oncoming_lane_it_waits_for_a_gap_that_is_long_enough():
@@ -184,6 +187,25 @@ def test_it_makes_room_for_an_emergency_vehicle_and_comes_back():
     assert min(log.speed) > 3.0
 
 
+def test_an_emergency_vehicle_close_behind_does_not_push_it():
+    """On a single lane it gives way at the edge: slowly, although the car behind it is faster."""
+
+    def world(t: float) -> list[Actor]:
+        return [car_at(7, -24.0 + 10.0 * t, 0.0, speed=10.0)]
+
+    log = drive(3.0, world, emergency=frozenset({7}))
+    assert min(log.offset) < -0.6
+    assert max(log.speed[log.at(1.5) : log.at(2.4)]) < 6.0
+
+
+def test_a_detour_is_driven_to_its_end_when_all_who_were_staged_are_gone():
+    log = drive(18.0, lambda t: standing(t) if t < 5.5 else [], room(route(), lanes_left=1))
+    assert 0.5 < log.offset[log.at(5.5)] < 0.8 * LANE  # on the ramp
+    assert max(log.offset) == pytest.approx(LANE, abs=0.3)
+    assert max(abs(d.control.steer) for d in log.decisions) < 0.2  # as on every ramp
+    assert abs(log.offset[-1]) < 0.2 and log.s[-1] > 100.0
+
+
 def test_it_keeps_right_where_oncoming_cars_come_over_the_line():
     """Their left side is 0.35 m over the line: 1.4 m from the middle of the ego's lane, half a metre from its side."""
 
@@ -229,6 +251,37 @@ def test_the_least_detour_wins(past_left, past_right, lanes, lane, sign):
     detour = plan_detour(thing, room(route(), lanes_left=lanes), EGO)
     assert detour.lane == lane and math.copysign(1.0, detour.offset) == sign
     assert detour.begin + EGO.half_length <= 60.0 and detour.end - EGO.half_length >= 65.0
+
+
+FIRST = Obstruction(60.0, 65.0, 2.0, -3.0, 0.0, 7)
+BEFORE, MORE = replace(EGO, s=45.0), Obstruction(60.0, 85.0, 2.2, -3.0, 0.0, 8)
+
+
+def oncoming(x: float) -> list[Extent]:
+    actor = car_at(9, x, LANE, math.pi, 10.0)
+    return [Extent(actor, x - 2.25, x + 2.25, LANE - 1.0, LANE + 1.0, math.pi)]
+
+
+def test_a_detour_goes_on_past_more_of_the_same_only_while_nobody_comes():
+    road = room(route())
+    for others, end in (([], 85.0), (oncoming(170.0), 65.0)):
+        overtaking = Overtaking()
+        short = overtaking.decide([FIRST], [], road, BEFORE).detour
+        assert short.lane == ONCOMING
+        past = replace(EGO, s=short.leaves + 1.0)  # it is under way
+        longer = overtaking.decide([MORE], others, road, past).detour
+        assert longer.end == pytest.approx(end + 1.5 + EGO.half_length)
+        assert longer.offset == (2.2 if end > 65.0 else 2.0)
+
+
+def test_a_detour_does_not_go_on_past_what_is_passed_on_another_lane_or_side():
+    kerb, middle = Obstruction(60.0, 85.0, 0.5, -3.0, 0.0, 8), Obstruction(60.0, 85.0, 3.0, -0.6, 0.0, 8)
+    for other in (kerb, middle):
+        overtaking, road = Overtaking(), room(route())
+        known = overtaking.decide([FIRST], [], road, BEFORE).detour
+        past = replace(EGO, s=known.leaves + 1.0)
+        assert plan_detour(other, road, past).lane == OWN
+        assert overtaking.decide([other], [], road, past).detour == known
 
 
 def test_there_is_no_detour_off_the_road_nor_through_a_junction():

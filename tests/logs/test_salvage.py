@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -94,6 +95,17 @@ def test_a_log_that_was_whole_but_not_renamed_is_only_renamed(tmp_path):
     assert is_broken_off(partial_folder(tmp_path / "log"))
     assert salvage(partial_folder(tmp_path / "log"), tmp_path / "log").ticks == 8
     assert RouteLog(tmp_path / "log").outcome == {"status": "Perfect"}
+
+
+def test_the_tool_salvages_and_says_what(tmp_path):
+    write(tmp_path / "killed")
+    tool = Path(__file__).resolve().parents[2] / "tools/replay_log.py"
+    command = [sys.executable, str(tool), "salvage", str(partial_folder(tmp_path / "killed")), str(tmp_path / "saved")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"log": str(tmp_path / "saved"), "ticks": 8, "torn": 0}
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 1 and again.stderr.startswith("replay_log: ") and "exists already" in again.stderr
 
 
 def test_a_folder_without_a_journal_and_a_taken_target_are_refused(tmp_path):

@@ -131,6 +131,11 @@ def two_lanes(left_ends_at: float = 420.0) -> Town:
     lanes = [dataclasses.replace(lane, successors=()) if lane.index > 1 else lane for lane in plain]
     if not whole:
         lanes[0] = dataclasses.replace(lanes[0], successors=())
+    return straight_town(lanes)
+
+
+def straight_town(lanes: list[Lane]) -> Town:
+    """A plain with these lanes and nothing else."""
     wide = dataclasses.replace(flat_ground(), origin=np.array([-50.0, -400.0]))
     return dataclasses.replace(
         figure_of_eight(),
@@ -148,6 +153,15 @@ def two_lanes(left_ends_at: float = 420.0) -> Town:
 def straight_road() -> Town:
     """Two lanes side by side."""
     return two_lanes()
+
+
+@pytest.fixture(scope="session")
+def three_lanes() -> Town:
+    """Three lanes eastwards side by side, 420 m from x = 0 on, lane 0 at y = 0, lane 2 at y = 7; lanes 3 to 5 go on."""
+    beside = ({"right": 1}, {"left": 0, "right": 2}, {"left": 1})
+    lanes = [_lane(i, [_line(0, 3.5 * i, 420, 3.5 * i)], i + 3, **links) for i, links in enumerate(beside)]
+    further = [_lane(i + 3, [_line(420, 3.5 * i, 700, 3.5 * i)], i + 3) for i in range(3)]
+    return straight_town([*lanes, *(dataclasses.replace(lane, successors=()) for lane in further)])
 
 
 @pytest.fixture(scope="session")

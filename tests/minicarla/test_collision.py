@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from autovla_core.minicarla.world import acts
 from autovla_core.minicarla.world import collision as c
 from autovla_core.minicarla.world.actor import VehicleControl, WalkerControl
 from autovla_core.minicarla.world.world import SpawnError, World
@@ -61,7 +62,7 @@ def test_a_wall_stops_a_car_and_pushes_against_its_motion(eight):
     world = World(eight)
     car = spawn(world, WALL_X + 20.0, 0.0, 180.0)
     world.step(DT)
-    world.set_target_velocity(car.id, (-10.0, 0.0, 0.0))
+    acts.set_target_velocity(car, (-10.0, 0.0, 0.0))
     contacts = drive(world, 60)
     assert car.location[0] - car.box_extent[0] > WALL_X + 0.5 - 0.01
     assert abs(car.forward_speed) < 1.0
@@ -73,7 +74,7 @@ def test_a_wall_stops_a_car_and_pushes_against_its_motion(eight):
 def test_a_car_does_not_creep_through_a_wall_under_full_throttle(eight):
     world = World(eight)
     car = spawn(world, WALL_X + 5.0, 0.0, 180.0)
-    world.apply_control(car.id, VehicleControl(throttle=1.0))
+    acts.apply_control(car, VehicleControl(throttle=1.0))
     drive(world, 200)
     assert car.location[0] > WALL_X + car.box_extent[0]
 
@@ -82,7 +83,7 @@ def test_momentum_survives_a_rear_end_crash(eight):
     world = World(eight)
     behind, ahead = spawn(world, -150.0, 50.0), spawn(world, -143.0, 50.0)
     world.step(DT)
-    world.set_target_velocity(behind.id, (8.0, 0.0, 0.0))
+    acts.set_target_velocity(behind, (8.0, 0.0, 0.0))
     contacts, before = [], 8.0
     while not contacts:
         before = behind.forward_speed
@@ -95,7 +96,7 @@ def test_both_partners_report_opposite_impulses(eight):
     world = World(eight)
     one, other = spawn(world, -150.0, 50.0), spawn(world, -143.0, 50.5)
     world.step(DT)
-    world.set_target_velocity(one.id, (12.0, 0.0, 0.0))
+    acts.set_target_velocity(one, (12.0, 0.0, 0.0))
     contacts = drive(world, 8)
     mine = next(k for k in contacts if k.actor_id == one.id)
     theirs = next(k for k in contacts if k.actor_id == other.id)
@@ -108,7 +109,7 @@ def test_a_crash_pulls_the_boxes_apart(eight):
     world = World(eight)
     one, other = spawn(world, -150.0, 50.0), spawn(world, -143.0, 50.8, 20.0)
     world.step(DT)
-    world.set_target_velocity(one.id, (15.0, 0.0, 0.0))
+    acts.set_target_velocity(one, (15.0, 0.0, 0.0))
     drive(world, 40)
     bodies = [world._fleet.body_of(v, v.location, float(v.rotation[1])) for v in (one, other)]
     for row in bodies:
@@ -121,7 +122,7 @@ def test_a_walker_is_thrown_and_hardly_slows_the_car(eight):
     car = spawn(world, -150.0, 50.0)
     walker = world.spawn("walker.pedestrian.0001", {}, (-140.0, 50.0, 0.93), (0.0, 0.0, 0.0))
     world.step(DT)
-    world.set_target_velocity(car.id, (10.0, 0.0, 0.0))
+    acts.set_target_velocity(car, (10.0, 0.0, 0.0))
     contacts = drive(world, 30)
     assert {k.other_id for k in contacts if k.actor_id == car.id} == {walker.id}
     assert walker.location[0] > -138.0
@@ -133,8 +134,8 @@ def test_a_thrown_walker_walks_again(eight):
     car = spawn(world, -150.0, 50.0)
     walker = world.spawn("walker.pedestrian.0001", {}, (-144.0, 50.0, 0.93), (0.0, 0.0, 0.0))
     world.step(DT)
-    world.set_target_velocity(car.id, (6.0, 0.0, 0.0))
-    world.apply_control(car.id, VehicleControl(brake=1.0))
+    acts.set_target_velocity(car, (6.0, 0.0, 0.0))
+    acts.apply_control(car, VehicleControl(brake=1.0))
     drive(world, 80)
     assert not walker.thrown
     walker.control = WalkerControl((0.0, 1.0, 0.0), 1.5)
@@ -158,7 +159,7 @@ def test_switched_off_collisions_let_cars_pass(eight):
     one, other = spawn(world, -150.0, 50.0), spawn(world, -143.0, 50.0)
     world.set_collisions(other.id, False)
     world.step(DT)
-    world.set_target_velocity(one.id, (15.0, 0.0, 0.0))
+    acts.set_target_velocity(one, (15.0, 0.0, 0.0))
     assert drive(world, 20) == []
     assert one.location[0] > other.location[0]
 
@@ -168,7 +169,7 @@ def test_a_prop_stops_a_car_and_is_named(eight):
     car = spawn(world, -150.0, 50.0)
     prop = world.spawn("static.prop.streetbarrier", {}, (-140.0, 50.0, 0.0), (0.0, 90.0, 0.0))
     world.step(DT)
-    world.set_target_velocity(car.id, (6.0, 0.0, 0.0))
+    acts.set_target_velocity(car, (6.0, 0.0, 0.0))
     contacts = drive(world, 40)
     assert contacts[0].other_id == prop.id and contacts[0].other_type_id == prop.type_id
     assert prop.location.tolist() == [-140.0, 50.0, 0.0]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgpack
 import pytest
 
 from autovla_core.minicarla import methods
 from autovla_core.minicarla.blueprints import BLUEPRINTS
+from autovla_core.minicarla.handlers.files import UnknownFile, request_file
 from autovla_core.minicarla.simulation import Session, Simulation
 from autovla_core.minicarla.wire import stream
 from autovla_core.minicarla.wire.rpc import Call
@@ -240,6 +242,35 @@ def test_settings_wait_for_a_snapshot_without_the_dead_if_a_traffic_manager_look
     assert methods.may_tick(session.simulation, Call("set_episode_settings", (SYNCHRONOUS,), 1))
     assert value(session, "set_episode_settings", SYNCHRONOUS) == frame + 1
     assert value(session, "set_episode_settings", SYNCHRONOUS) == frame + 1
+
+
+@pytest.mark.parametrize("call", [("stop_replayer", False), ("replay_file", "short")])
+def test_they_wait_too_if_the_dead_are_those_of_a_replay(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: tuple
+) -> None:
+    monkeypatch.setattr(session.simulation.recordings, "folder", tmp_path)
+    value(session, "add_traffic_manager_running", ["", 8100])
+    car = spawn(session, "vehicle.audi.tt", 7)
+    value(session, "start_recorder", "short")
+    value(session, "tick_cue")
+    ask(session, "stop_recorder")
+    value(session, "destroy_actor", car)
+    value(session, "replay_file", "short")
+    value(session, "tick_cue")
+    assert not session.simulation.needs_clean_snapshot
+    ask(session, *call)
+    assert session.simulation.needs_clean_snapshot
+    frame = session.world.frame
+    assert value(session, "set_episode_settings", SYNCHRONOUS) == frame + 1
+    ask(session, "stop_replayer", False)
+
+
+def test_only_the_file_that_was_named_is_served(session: Session) -> None:
+    (named,) = value(session, "get_required_files", "Nav")
+    assert len(request_file(session, named)) > 1000
+    for name in ("../../etc/passwd", "/etc/passwd", "", f"../{named}"):
+        with pytest.raises(UnknownFile, match=f"served is {named}"):
+            request_file(session, name)
 
 
 def test_a_new_episode_has_a_new_id_and_its_time_starts_at_zero(session: Session) -> None:

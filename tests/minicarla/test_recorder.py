@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +13,15 @@ import pytest
 
 from autovla_core.minicarla.handlers import recordings as calls
 from autovla_core.minicarla.recorder import log_file, reports
-from autovla_core.minicarla.recorder.log_file import Reader, RecordingError
+from autovla_core.minicarla.recorder.frames import COLUMNS, Birth, Frame, pack
+from autovla_core.minicarla.recorder.log_file import Reader, RecordingError, Writer
 from autovla_core.minicarla.recorder.recordings import Recordings
 from autovla_core.minicarla.recorder.replayer import ReplayOptions
+from autovla_core.minicarla.world import acts
 from autovla_core.minicarla.world.actor import LightColor, VehicleControl, WalkerControl
-from autovla_core.minicarla.world.world import TRAFFIC_ROLE, World
+from autovla_core.minicarla.world.world import World
+from tests.minicarla.drives import DT, MKZ, add
 
-DT = 0.05
-MKZ = "vehicle.lincoln.mkz_2020"
 PRECISION_M = 1e-4  # single precision within a kilometre
 
 
@@ -34,10 +38,6 @@ def tick(recordings: Recordings, world: World, count: int = 1, watch: Callable[[
         watch()
 
 
-def car(world: World, x: float, y: float, yaw: float = 0.0, role: str = TRAFFIC_ROLE):
-    return world.spawn(MKZ, {"role_name": role}, (x, y, 0.0), (0.0, yaw, 0.0))
-
-
 def placed(world: World, type_start: str = "vehicle.") -> np.ndarray:
     """(n, 9) location, rotation and velocity of the actors of a kind, in order of their ids."""
     actors = [a for a in world.actors.values() if a.type_id.startswith(type_start)]
@@ -46,7 +46,7 @@ def placed(world: World, type_start: str = "vehicle.") -> np.ndarray:
 
 def drive_and_record(recordings: Recordings, world: World, ticks: int = 60) -> tuple[list, list]:
     """Two cars and a walker; return what was where after every tick, and take everybody away."""
-    actors = [car(world, -40.0, 0.0), car(world, 20.0, 0.0)]
+    actors = [add(world, -40.0, 0.0), add(world, 20.0, 0.0)]
     walker = world.spawn("walker.pedestrian.0001", {}, (-20.0, 20.0, 1.0), (0.0, 0.0, 0.0))
     walker.control = WalkerControl((0.0, 1.0, 0.0), 1.3)
     tick(recordings, world, 20)
@@ -78,7 +78,7 @@ def test_at_its_end_the_actors_stay_and_drive_on_by_themselves(eight, recordings
     left = [a for a in world.actors.values() if a.type_id == MKZ]
     assert len(left) == 2 and all(a.simulate_physics for a in left)
     for actor in left:
-        world.apply_control(actor.id, VehicleControl(brake=1.0))
+        acts.apply_control(actor, VehicleControl(brake=1.0))
     tick(recordings, world, 100)
     assert all(abs(a.forward_speed) < 0.1 for a in left)
 
@@ -119,9 +119,9 @@ def test_births_and_deaths_happen_again_and_the_hero_may_be_left_out(eight, reco
     world = World(eight)
     recordings.start(world, "lives.log")
     tick(recordings, world, 10)
-    hero = car(world, -40.0, 0.0, role="hero")
+    hero = add(world, -40.0, 0.0, role="hero")
     tick(recordings, world, 10)
-    other = car(world, 30.0, 0.0, role="other")
+    other = add(world, 30.0, 0.0, role="other")
     world.destroy(hero.id)
     tick(recordings, world, 10)
     recordings.stop()
@@ -174,12 +174,14 @@ def test_no_file_outside_of_the_served_folder_is_touched(eight, recordings, name
     assert not list(recordings.folder.parent.rglob("*.part"))
 
 
-def test_a_link_out_of_the_folder_is_not_followed(recordings, tmp_path):
+@pytest.mark.parametrize("name", ["link.log", "link"])
+def test_a_link_out_of_the_folder_is_not_followed(eight, recordings, tmp_path, name):
     recordings.folder.mkdir()
     (tmp_path / "secret.log").write_text("secret")
     (recordings.folder / "link.log").symlink_to(tmp_path / "secret.log")
-    with pytest.raises(RecordingError, match="outside"):
-        recordings.reader("link.log")
+    for call in (lambda: recordings.reader(name), lambda: recordings.start(World(eight), name)):
+        with pytest.raises(RecordingError, match="outside"):
+            call()
 
 
 def test_a_foreign_file_a_missing_one_and_another_town_are_named(eight, straight_road, recordings):
@@ -233,20 +235,52 @@ def test_a_recording_has_its_name_only_when_it_is_whole(eight, recordings):
 def test_a_recording_that_grows_too_long_ends(eight, recordings, monkeypatch, caplog):
     monkeypatch.setattr(log_file, "MOST_FILE_BYTES", 2000)
     world = World(eight)
-    car(world, -40.0, 0.0)
+    add(world, -40.0, 0.0)
     path = recordings.start(world, "long")
     tick(recordings, world, 100)
     assert path.exists() and path.stat().st_size < 3000 and "and ends" in caplog.text
 
 
+@pytest.fixture
+def full_disk(recordings: Recordings) -> str:
+    """The name of a recording for which there is no room."""
+    recordings.folder.mkdir()
+    (recordings.folder / "full.log.part").symlink_to("/dev/full")
+    return "full"
+
+
+def test_a_full_disk_ends_the_recording_and_holds_up_no_tick(eight, recordings, full_disk, caplog):
+    world = World(eight)
+    add(world, -40.0, 0.0)
+    recordings.start(world, full_disk)
+    tick(recordings, world, 200)
+    assert f"cannot go on recording to {recordings.folder / 'full.log'}: {os.strerror(errno.ENOSPC)}" in caplog.text
+    path = recordings.start(world, "next")
+    recordings.stop()
+    assert path.exists() and not (recordings.folder / "full.log").exists()
+
+
+def test_a_recording_that_cannot_be_finished_is_told_once_and_over(eight, recordings, full_disk):
+    recordings.start(World(eight), full_disk)
+    with pytest.raises(RecordingError, match="cannot finish"):
+        recordings.stop()
+    recordings.stop()
+
+
+def test_a_full_disk_does_not_hold_up_another_world_or_the_end_of_the_server(eight, recordings, full_disk, caplog):
+    recordings.start(World(eight), full_disk)
+    recordings.forget()
+    assert "cannot finish" in caplog.text
+
+
 def test_the_questions_about_a_recording_are_answered(eight, recordings):
     """The hero drives 14 m against a standing car at 5 m/s; the standing one has not moved for two seconds before."""
     world = World(eight)
-    standing, hero = car(world, -15.0, 0.0, role="other"), car(world, -40.0, 0.0, role="hero")
+    standing, hero = add(world, -15.0, 0.0, role="other"), add(world, -40.0, 0.0, role="hero")
     tick(recordings, world, 20)
     recordings.start(world, "crash")
     tick(recordings, world, 40)
-    world.set_constant_velocity(hero.id, 5.0)
+    hero.constant_velocity = 5.0
     tick(recordings, world, 100)
     recordings.stop()
     with recordings.reader("crash") as reader:
@@ -260,6 +294,40 @@ def test_the_questions_about_a_recording_are_answered(eight, recordings):
     with recordings.reader("crash") as reader:
         blocked = reports.blocked(reader, 3.0, 100.0)
     assert f"{standing.id} {MKZ}" in blocked and f"{hero.id} {MKZ}" not in blocked
+
+
+def told(path: Path, *ticks: Frame) -> Reader:
+    writer = Writer(path, {"town": "Eight"})
+    for frame in ticks:
+        writer.write(pack(frame))
+    writer.close()
+    return Reader(path)
+
+
+def second(number: int, ids: list[int], births: tuple = (), deaths: tuple = (), contacts: tuple = ()) -> Frame:
+    """Everybody stands at the origin."""
+    states = np.zeros((len(ids), COLUMNS), np.float32)
+    return Frame(number, float(number), births, deaths, np.array(ids, np.uint32), states, b"", contacts)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "count"), [("aa", 2), ("vv", 1), ("hv", 1), ("vh", 1), ("va", 2), ("wa", 1), ("hw", 1), ("wv", 1)]
+)
+def test_a_crash_is_told_once_though_both_sides_record_it(tmp_path, kinds, count):
+    """The hero, which is a vehicle too, touches another vehicle and a walker."""
+    births = Birth(1, MKZ, {"role_name": "hero"}), Birth(2, MKZ, {}), Birth(3, "walker.pedestrian.0001", {})
+    touching = tuple((a, b, "", 1.0) for a, b in ((1, 2), (2, 1), (3, 1), (1, 3)))
+    with told(tmp_path / "crash.log", second(0, [1, 2, 3], births, contacts=touching)) as reader:
+        assert f"\n{count} collisions" in reports.collisions(reader, *kinds)
+
+
+def test_who_dies_is_blocked_no_longer(tmp_path):
+    ticks = [second(0, [1, 2], (Birth(1, MKZ, {}), Birth(2, MKZ, {}))), second(1, [1, 2])]
+    ticks += [second(2, [2], deaths=(1,)), *(second(number, [2]) for number in range(3, 10))]
+    with told(tmp_path / "deaths.log", *ticks) as reader:
+        assert "1 times blocked" in reports.blocked(reader, 3.0, 100.0)
+    with Reader(tmp_path / "deaths.log") as reader:
+        assert re.search(r" 1 \S+ +2\.00\n", reports.blocked(reader, 1.0, 100.0))
 
 
 @pytest.mark.parametrize(("letter", "kind"), [("a", "a"), (ord("h"), "h")])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from autovla_core.minicarla.blueprints import BLUEPRINTS
+from autovla_core.minicarla.recorder.replayer import ReplayOptions
 from autovla_core.minicarla.sensors.renderer import Renderer
 from autovla_core.minicarla.simulation import MOST_SAVED_STATES, Simulation
 from autovla_core.minicarla.wire.values import Description, Pose
-from autovla_core.minicarla.world import saved
+from autovla_core.minicarla.world import acts, saved
 from autovla_core.minicarla.world.actor import VehicleControl, WalkerControl
 from autovla_core.minicarla.world.saved import SavedStateError
 from autovla_core.minicarla.world.town import load_town
@@ -27,7 +30,7 @@ def busy_world() -> World:
     world.spawn_traffic(30, 3)
     hero = next(a for a in world.actors.values() if a.type_id.startswith("vehicle."))
     hero.autopilot = False
-    world.apply_control(hero.id, VehicleControl(throttle=0.4, steer=0.05))
+    acts.apply_control(hero, VehicleControl(throttle=0.4, steer=0.05))
     walker = world.spawn("walker.pedestrian.0001", {}, (0.0, 60.0, 1.0), (0.0, 0.0, 0.0))
     walker.control = WalkerControl((1.0, 0.0, 0.0), 1.4)
     for _ in range(40):
@@ -149,6 +152,19 @@ def test_scans_repeat_with_their_angle_and_their_noise(simulation: Simulation) -
     simulation.restore_state(number)
     assert frames(simulation, 5) == first
     assert [len(tick) for tick in first] == [4] * 5 and all(first[0][i] != first[1][i] for i in range(3))
+
+
+def test_no_state_is_saved_during_a_replay(simulation: Simulation, tmp_path: Path) -> None:
+    """Its lights would stay frozen and its actors without physics for ever: the replay ends with the return."""
+    simulation.recordings.folder = tmp_path
+    simulation.recordings.start(simulation.world, "lights")
+    frames(simulation, 3)
+    simulation.recordings.stop()
+    simulation.recordings.replay(simulation.world, "lights", ReplayOptions())
+    with pytest.raises(SavedStateError, match="a replay is under way"):
+        simulation.save_state()
+    simulation.recordings.stop_replay(simulation.world, keep_actors=True)
+    assert simulation.save_state() > 0
 
 
 def test_states_are_numbered_limited_and_freed(simulation: Simulation) -> None:

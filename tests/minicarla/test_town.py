@@ -17,6 +17,8 @@ import shapely
 
 from autovla_core.frames import point_from_carla
 from autovla_core.minicarla.world.mesh import Material, Tag
+from autovla_core.minicarla.world.opendrive import LaneSpec, Network
+from autovla_core.minicarla.world.opendrive_geometry import Line, Pose
 from autovla_core.minicarla.world.opendrive_xml import to_xml
 from autovla_core.minicarla.world.town import TOWNS, TOWNS_FOLDER, Town, TownError, load_opendrive, load_town
 
@@ -51,6 +53,22 @@ def generated(name: str) -> str:
 def test_an_unknown_town_is_refused_with_the_known_names():
     with pytest.raises(TownError, match="Nowhere.*Havenbrook"):
         load_town("Nowhere")
+
+
+@pytest.mark.parametrize(
+    ("length", "apart", "refusal"), [(40.0, 1e5, "may cover 40 km2"), (1e6, 10.0, "may have 1000 km of lanes")]
+)
+def test_a_map_that_would_fill_the_memory_is_refused(length: float, apart: float, refusal: str):
+    network = Network("Vast")
+    for y in (0.0, apart):
+        network.add_road(
+            "road",
+            Pose(y, y, 0.0),
+            [Line(length)],
+            {0: LaneSpec("none"), -1: LaneSpec("driving", (3.5, 0.0, 0.0, 0.0))},
+        )
+    with pytest.raises(TownError, match=refusal):
+        load_opendrive("vast", to_xml(network))
 
 
 def test_a_text_that_is_no_map_is_refused():

@@ -5,28 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from autovla_core.minicarla.world import acts
 from autovla_core.minicarla.world.actor import LightColor, VehicleControl, WalkerControl
 from autovla_core.minicarla.world.town import load_town
 from autovla_core.minicarla.world.traffic_path import build_path
-from autovla_core.minicarla.world.world import TRAFFIC_ROLE, World
+from autovla_core.minicarla.world.world import World
+from tests.minicarla.drives import DT, add, run
 
-DT = 0.05
-MKZ = "vehicle.lincoln.mkz_2020"
 EAST_APPROACH, EAST_CROSSING, NORTH_LOOP, NORTH_CROSSING = range(4)  # lanes of the figure of eight
-
-
-def add(world: World, x: float, y: float, yaw: float, role: str = TRAFFIC_ROLE):
-    return world.spawn(MKZ, {"role_name": role}, (x, y, 0.0), (0.0, yaw, 0.0))
-
-
-def run(world: World, seconds: float, watch=lambda: None) -> int:
-    """Return how many contacts there were."""
-    contacts = 0
-    for _ in range(round(seconds / DT)):
-        world.step(DT)
-        contacts += len(world.contacts)
-        watch()
-    return contacts
 
 
 def show(world: World, sign_id: str, color: LightColor) -> None:
@@ -121,7 +107,7 @@ def test_being_hit_by_the_ego_is_reported(eight):
     car = add(world, -12.0, 0.0, 0.0)
     run(world, 5.0)
     ego = add(world, -30.0, 0.0, 0.0, role="hero")
-    world.apply_control(ego.id, VehicleControl(throttle=1.0))
+    acts.apply_control(ego, VehicleControl(throttle=1.0))
     partners = set()
     run(world, 4.0, lambda: partners.update(c.other_id for c in world.contacts if c.actor_id == ego.id))
     assert car.id in partners

@@ -5,30 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autovla_core.minicarla.world import lane_change
+from autovla_core.minicarla.world import acts, lane_change
 from autovla_core.minicarla.world.actor import LightColor, VehicleControl
 from autovla_core.minicarla.world.right_of_way import Car
 from autovla_core.minicarla.world.traffic import LEFT_BLINKER, RIGHT_BLINKER
 from autovla_core.minicarla.world.traffic_path import build_path
-from autovla_core.minicarla.world.world import TRAFFIC_ROLE, World
+from autovla_core.minicarla.world.world import World
+from tests.minicarla.drives import DT, add, run
 
-DT = 0.05
-MKZ = "vehicle.lincoln.mkz_2020"
 LEFT, RIGHT = 0, 1  # lanes of the straight road
-
-
-def add(world: World, x: float, y: float, yaw: float = 0.0, role: str = TRAFFIC_ROLE):
-    return world.spawn(MKZ, {"role_name": role}, (x, y, 0.0), (0.0, yaw, 0.0))
-
-
-def run(world: World, seconds: float, watch=lambda: None) -> int:
-    """Return how many contacts there were."""
-    contacts = 0
-    for _ in range(round(seconds / DT)):
-        world.step(DT)
-        contacts += len(world.contacts)
-        watch()
-    return contacts
 
 
 def test_a_car_behind_a_broken_down_one_changes_lanes_and_blinks(straight_road):
@@ -47,8 +32,33 @@ def test_nobody_changes_lanes_without_a_reason(straight_road):
     assert all(abs(car.location[1]) < 0.3 for car in cars)
 
 
-def test_a_change_waits_for_who_comes_from_behind(straight_road):
-    """One that is pushed past at 9 m/s blocks the other lane until it is ahead."""
+@pytest.mark.parametrize(("coming", "changes"), [(False, True), (True, False)])
+def test_a_change_waits_for_who_comes_from_behind(straight_road, coming: bool, changes: bool):
+    """The car loses its patience behind a crawler after 6 s; one that comes with 9 m/s is then 10 m behind it."""
+    world, blinked = World(straight_road), []
+    crawler, car = add(world, 145.0, 0.0, role="crawler"), add(world, 120.0, 0.0)
+    crawler.constant_velocity = 3.0
+    if coming:
+        add(world, 80.0, 3.5, role="hero").constant_velocity = 9.0
+    assert run(world, 8.0, lambda: blinked.append(bool(car.light_state & RIGHT_BLINKER))) == 0
+    assert any(blinked) is changes
+
+
+def test_two_that_want_the_lane_between_them_do_not_both_take_it(three_lanes):
+    """Both stand behind a broken-down one from the same tick on."""
+    world, blinking = World(three_lanes), []
+    for y in (0.0, 7.0):
+        add(world, 45.0, y, role="broken down")
+    cars = [add(world, 15.0, y) for y in (0.0, 7.0)]
+
+    def watch() -> None:
+        blinking.append(sum(car.light_state & (LEFT_BLINKER | RIGHT_BLINKER) > 0 for car in cars))
+
+    assert run(world, 25.0, watch) == 0
+    assert next(count for count in blinking if count) == 1
+
+
+def test_nobody_changes_into_a_lane_that_is_blocked_as_well(straight_road):
     world = World(straight_road)
     add(world, 60.0, 0.0, role="broken down")
     add(world, 60.0, 3.5, role="broken down, too")
@@ -139,7 +149,7 @@ def test_a_car_brakes_for_somebody_who_runs_the_red_light(eight):
     run(world, 3.5)
     eta = (-2.0 - car.location[0]) / car.forward_speed
     ego = add(world, 0.0, 8.0 * eta, yaw=-90.0, role="hero")
-    world.set_constant_velocity(ego.id, 8.0)
+    ego.constant_velocity = 8.0
     ego.forward_speed = 8.0
     assert run(world, eta + 4.0) == 0
 
@@ -174,6 +184,6 @@ def test_full_throttle_of_a_stranger_from_behind_does_not_confuse_the_rules(stra
     world = World(straight_road)
     car = add(world, 60.0, 0.0)
     ego = add(world, 10.0, 3.5, role="hero")
-    world.apply_control(ego.id, VehicleControl(throttle=1.0))
+    acts.apply_control(ego, VehicleControl(throttle=1.0))
     assert run(world, 12.0) == 0
     assert abs(car.location[1]) < 0.3

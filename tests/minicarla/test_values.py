@@ -41,6 +41,12 @@ def test_no_fixed_delta_is_none(delta: list) -> None:
     assert values.settings(decoded)[2] == [False]
 
 
+@pytest.mark.parametrize("attribute", [["x" * 4097, 4, "1"], ["role_name", 4, "x" * 4097]])
+def test_an_attribute_is_refused_and_not_cut(attribute: list) -> None:
+    with pytest.raises(WireValueError, match="may have 4096 characters; found 4097"):
+        values.decode_description([13, "vehicle.audi.tt", [attribute]])
+
+
 def test_weather_has_14_fields_and_survives_the_round_trip() -> None:
     weather = Weather(precipitation=80.0, dust_storm=1.0)
     wire = values.weather(weather)
@@ -98,6 +104,14 @@ def test_physics_has_17_fields_and_survives_the_round_trip() -> None:
     for wheel in physics["wheels"]:
         del wheel["position"]  # the vehicle's own; a client's answer is out of date
     assert decoded == physics
+
+
+@pytest.mark.parametrize("field", ["torque_curve", "steering_curve", "forward_gears"])
+def test_a_curve_with_too_many_points_is_refused_and_not_cut(field: str) -> None:
+    physics = default_physics("car", 1845.0, 2.85, 0.918)
+    wire = values.physics({**physics, field: physics[field][:1] * 1001}, np.zeros(3), np.zeros(3))
+    with pytest.raises(WireValueError, match="may have 1000 entries; found 1001"):
+        values.decode_physics(wire)
 
 
 def test_wheel_positions_travel_in_world_centimetres() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from autovla_core.minicarla.world import acts
 from autovla_core.minicarla.world.actor import VehicleControl
 from autovla_core.minicarla.world.world import World
 
@@ -33,7 +34,7 @@ def test_wild_controls_neither_sink_nor_fly_nor_spin_a_car(eight, seed: int) -> 
             world.set_transform(car.id, (car.location[0], car.location[1], 0.0), (0.0, car.rotation[1], 0.0))
         for _ in range(5):
             for car in cars:
-                world.apply_control(car.id, wild_control(rng))
+                acts.apply_control(car, wild_control(rng))
             for _ in range(10):
                 world.step(DT)
             z = [float(car.location[2]) for car in cars]

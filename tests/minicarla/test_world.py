@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autovla_core.minicarla.world import pose
+from autovla_core.minicarla.world import acts, pose
 from autovla_core.minicarla.world.actor import VehicleControl, WalkerControl
 from autovla_core.minicarla.world.world import ActorNotFound, SpawnError, World
 
@@ -107,7 +107,7 @@ def test_a_car_lies_on_the_slope(eight, on_slope):
     car = car_at(world, -40.0, 20.0, z=0.0)
     across = car_at(world, -60.0, 20.0, z=0.0, yaw=90.0)
     for vehicle in (car, across):
-        world.apply_control(vehicle.id, VehicleControl(hand_brake=True))
+        acts.apply_control(vehicle, VehicleControl(hand_brake=True))
     run(world, 20)
     slope = np.degrees(np.arctan(0.05))
     assert car.location[2] == pytest.approx(-2.0, abs=0.01)
@@ -119,8 +119,8 @@ def test_a_car_lies_on_the_slope(eight, on_slope):
 def test_a_slope_slows_the_climb_and_a_steep_one_rolls_the_car_back(eight, on_slope):
     flat, hill, steep = (World(on_slope(eight, s)) for s in (0.0, 0.05, 0.15))
     cars = [car_at(world, -40.0, 20.0, z=-100.0) for world in (flat, hill, steep)]
-    for world, vehicle in zip((flat, hill), cars):
-        world.apply_control(vehicle.id, VehicleControl(throttle=0.7))
+    for vehicle in cars[:2]:
+        acts.apply_control(vehicle, VehicleControl(throttle=0.7))
     for world in (flat, hill, steep):
         run(world, 60)
     assert 0.0 < cars[1].forward_speed < cars[0].forward_speed
@@ -131,7 +131,7 @@ def test_a_camera_rides_on_its_car(eight, on_slope):
     world = World(on_slope(eight, 0.05))
     car = car_at(world, -40.0, 20.0, yaw=30.0)
     camera = world.spawn("sensor.camera.rgb", {}, (1.5, 0.0, 1.6), (-5.0, 0.0, 0.0), parent_id=car.id)
-    world.apply_control(car.id, VehicleControl(throttle=0.6, steer=0.2))
+    acts.apply_control(car, VehicleControl(throttle=0.6, steer=0.2))
     run(world, 40)
     back = pose.relative((car.location, car.rotation), (camera.location, camera.rotation))
     assert back[0] == pytest.approx([1.5, 0.0, 1.6]) and back[1] == pytest.approx([-5.0, 0.0, 0.0], abs=1e-9)
@@ -158,7 +158,7 @@ def test_what_was_attached_to_a_dead_car_stays_behind(eight):
 def test_velocity_and_acceleration_belong_to_the_motion(eight):
     world = World(eight)
     car = car_at(world, -100.0, 60.0, yaw=30.0)
-    world.apply_control(car.id, VehicleControl(throttle=0.8, steer=0.1))
+    acts.apply_control(car, VehicleControl(throttle=0.8, steer=0.1))
     for _ in range(40):
         before = car.location.copy(), car.velocity.copy()
         world.step(DT)
@@ -170,11 +170,11 @@ def test_velocity_and_acceleration_belong_to_the_motion(eight):
 def test_a_held_speed_ignores_the_pedals_until_released(eight):
     world = World(eight)
     car = car_at(world, -100.0, 60.0)
-    world.set_constant_velocity(car.id, 7.0)
-    world.apply_control(car.id, VehicleControl(brake=1.0))
+    car.constant_velocity = 7.0
+    acts.apply_control(car, VehicleControl(brake=1.0))
     run(world, 40)
     assert car.forward_speed == pytest.approx(7.0)
-    world.set_constant_velocity(car.id, None)
+    car.constant_velocity = None
     run(world, 40)
     assert car.forward_speed == 0.0
 
@@ -183,7 +183,7 @@ def test_a_car_without_physics_only_moves_when_it_is_put(eight):
     world = World(eight)
     car = car_at(world, -100.0, 60.0, z=2.0)
     world.set_simulate_physics(car.id, False)
-    world.apply_control(car.id, VehicleControl(throttle=1.0))
+    acts.apply_control(car, VehicleControl(throttle=1.0))
     run(world, 20)
     assert car.location.tolist() == [-100.0, 60.0, 2.0]
     world.set_transform(car.id, (-90.0, 60.0, 2.0), (0.0, 45.0, 0.0))
@@ -195,7 +195,7 @@ def test_an_impulse_changes_the_velocity_by_its_share_of_the_mass(eight):
     world = World(eight)
     car = car_at(world, -100.0, 60.0)
     run(world, 2)
-    world.add_impulse(car.id, (1845.0 * 5.0, 0.0, 0.0))
+    acts.add_impulse(car, (1845.0 * 5.0, 0.0, 0.0))
     world.step(DT)
     assert car.forward_speed == pytest.approx(5.0, abs=0.1)
 
@@ -205,7 +205,7 @@ def test_other_physics_take_effect_at_once(eight):
     heavy, light = car_at(world, -100.0, 60.0), car_at(world, -100.0, 70.0)
     world.set_physics(heavy.id, {**heavy.physics, "mass": 6000.0})
     for car in (heavy, light):
-        world.apply_control(car.id, VehicleControl(throttle=1.0))
+        acts.apply_control(car, VehicleControl(throttle=1.0))
     run(world, 40)
     assert heavy.forward_speed < 0.5 * light.forward_speed
     with pytest.raises(ValueError, match="physics control"):
@@ -250,7 +250,7 @@ def test_the_same_seed_twice_gives_identical_bytes(eight):
         rng, states = np.random.default_rng(0), []
         for _ in range(300):
             steer, throttle = rng.uniform(-0.3, 0.3), rng.uniform(0.3, 1.0)
-            world.apply_control(ego.id, VehicleControl(throttle=throttle, steer=steer))
+            acts.apply_control(ego, VehicleControl(throttle=throttle, steer=steer))
             world.step(DT)
             states.append(state_bytes(world))
         return states

@@ -120,7 +120,7 @@ def build_family(family: str, seed: int = 0) -> tuple[PreTrainedModel, PreTraine
     """
     book, phrases = Codebook.load(SHIPPED), tiny.phrases
     try:
-        tiny.phrases = list if family.endswith("spelled") else phrases
+        tiny.phrases = (lambda thoughts: []) if family.endswith("spelled") else phrases
         tokenizer = tiny.build_tokenizer(len(book))
     finally:
         tiny.phrases = phrases

@@ -35,7 +35,7 @@ def plain_tokenizer() -> PreTrainedTokenizerBase:
     """Words and Qwen's control tokens, as a base has them: no sentences, no numbers, no actions."""
     phrases, numbers = tiny.phrases, tiny.NUMBERS
     try:
-        tiny.phrases, tiny.NUMBERS = list, ()
+        tiny.phrases, tiny.NUMBERS = lambda thoughts: [], ()
         return tiny.build_tokenizer(0)
     finally:
         tiny.phrases, tiny.NUMBERS = phrases, numbers
@@ -335,12 +335,70 @@ def test_an_authors_file_becomes_the_folder_that_it_was_trained_as(tmp_path, bas
     assert checkpoint.read_record(folder).training["file"] == "a.ckpt"
 
 
-def test_adapters_in_an_authors_file_are_merged_with_their_alpha(tmp_path, bases, made, book) -> None:
+def newer(name: str) -> str:
+    """A tensor of Qwen2.5-VL under the name that transformers gives it since 4.52."""
+    if name.startswith("visual."):
+        return f"model.{name}"
+    return f"model.language_model.{name.removeprefix('model.')}" if name.startswith("model.") else name
+
+
+def with_newer_names(base: Path, folder: Path) -> Path:
+    """The same base folder, its tensors and its index under the newer names."""
+    shutil.copytree(base, folder)
+    for file in folder.glob("*.safetensors"):
+        save_file({newer(name): value for name, value in load_file(file).items()}, file, metadata={"format": "pt"})
+    index = json.loads((folder / weights.INDEX).read_text())
+    index["weight_map"] = {newer(name): file for name, file in index["weight_map"].items()}
+    (folder / weights.INDEX).write_text(json.dumps(index))
+    return folder
+
+
+def file_with_newer_names(file: Path) -> Path:
+    """The same Lightning file as a newer transformers names its tensors."""
+    document = torch.load(file, weights_only=True)
+    state = {PREFIX + newer(name.removeprefix(PREFIX)): value for name, value in document["state_dict"].items()}
+    torch.save({**document, "state_dict": state}, file)
+    return file
+
+
+@pytest.mark.parametrize("base_names", ["older", "newer"])
+@pytest.mark.parametrize("file_names", ["older", "newer"])
+def test_an_authors_file_and_its_base_may_have_the_names_of_either_release(
+    tmp_path, bases, made, book, observe, file_names: str, base_names: str
+) -> None:
+    file, base = lightning_file(tmp_path / "a.ckpt", made["qwen2_5_vl"]), bases["qwen2_5_vl"]
+    if file_names == "newer":
+        names = set(torch.load(file_with_newer_names(file), weights_only=True)["state_dict"])
+        assert {PREFIX + "model.language_model.norm.weight", PREFIX + "lm_head.weight"} <= names
+        assert not [n for n in names if n.startswith((PREFIX + "visual.", PREFIX + "model.layers."))]
+    if base_names == "newer":
+        base = with_newer_names(base, tmp_path / "base")
+    folder = lightning.convert(file, base, book, VIEWS["qwen2_5_vl"], tmp_path / "out")
+    found, expected = tensors(folder), tensors(made["qwen2_5_vl"])
+    expected = {newer(n) if base_names == "newer" else n: value for n, value in expected.items()}
+    assert found.keys() == expected.keys() and all(torch.equal(found[n], expected[n]) for n in found)
+    plans = [AutoVLA.from_pretrained(f).plan(scene(observe, "qwen2_5_vl")) for f in (folder, made["qwen2_5_vl"])]
+    assert np.array_equal(plans[0].tokens, plans[1].tokens)
+    assert np.array_equal(plans[0].log_probs, plans[1].log_probs)
+
+
+def test_a_tensor_under_both_of_its_names_is_refused(tmp_path: Path, bases, made, book) -> None:
+    twice = {PREFIX + newer(NORM): torch.ones(32)}
+    file = lightning_file(tmp_path / "a.ckpt", made["qwen2_5_vl"], **twice)
+    with pytest.raises(CheckpointError, match="model.norm.weight is there twice, under its older and its newer name"):
+        lightning.convert(file, bases["qwen2_5_vl"], book, VIEWS["qwen2_5_vl"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("names", ["older", "newer"])
+def test_adapters_in_an_authors_file_are_merged_with_their_alpha(tmp_path, bases, made, book, names: str) -> None:
     target = "model.layers.0.self_attn.q_proj"
     file, views = lightning_file(tmp_path / "a.ckpt", made["qwen2_5_vl"]), VIEWS["qwen2_5_vl"]
+    stored = target
+    if names == "newer":
+        file, stored = file_with_newer_names(file), newer(target)
     document = torch.load(file, weights_only=True)
     state = {PREFIX + "base_model.model." + k.removeprefix(PREFIX): v for k, v in document["state_dict"].items()}
-    wrapped = PREFIX + "base_model.model." + target
+    wrapped = PREFIX + "base_model.model." + stored
     weight = state.pop(wrapped + ".weight")
     state[wrapped + ".base_layer.weight"] = weight
     state[wrapped + ".base_layer.bias"] = state.pop(wrapped + ".bias")

@@ -28,7 +28,7 @@ from autovla_core.model.sampling import Dice, Sampling
 from autovla_core.model.thinking import Deadline, ThinkingConfig
 from autovla_core.model.vision_cache import ClipFeatures
 from autovla_core.model.vla import AutoVLA
-from autovla_core.prompt import text
+from autovla_core.prompt import reasoning, text
 
 SHIPPED = Path(__file__).parents[2] / "models" / "autovla-tiny"
 
@@ -54,6 +54,11 @@ def drive(seed: int, count: int, height: int = 56, width: int = 84) -> list[Obse
         )
         for i in range(count)
     ]
+
+
+def test_a_thought_in_parts_begins_with_the_header_of_the_first(model_folder: Path, observation) -> None:
+    plan = load(model_folder, "slow", most_tokens=15, parts=True).plan(observation)
+    assert plan.thought.startswith(reasoning.HEADERS["scene"] + "\n") and plan.thinking_tokens == 15
 
 
 def test_a_slow_plan_says_what_it_thought_how_long_and_whether_it_was_cut(model_folder: Path, observation) -> None:

@@ -36,7 +36,7 @@ def test_what_a_family_draws_is_scored_as_it_was_drawn(family_builder, family: s
     thinking = ThinkingConfig("adaptive", most_tokens=6, parts=parts, words=WARM, actions=WARM)
     prompt = encoder.prompt(4.0, 0.0, Command.FOLLOW)
     drawn = answer(decoder, grammar, torch.tensor([prompt]), features, thinking, 6, Dice.of(1, 6))
-    ids = torch.tensor([prompt + shared_prefill.opening(grammar, "adaptive")])
+    ids = torch.tensor([prompt + grammar.opening("adaptive")])
     prompts = shared_prefill.read_prompts(model, encoder, ids, features)
     laid = shared_prefill.lay_out(grammar, drawn, [0] * 6, thinking, CPU)
     scored = shared_prefill.log_probs(model, encoder, grammar, prompts, laid, thinking)

@@ -9,8 +9,9 @@ import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from autovla_core.action import tokenizer as actions
+from autovla_core.action.vehicle import Vehicle
 from autovla_core.contracts import Clip, Command, Observation
-from autovla_core.errors import CheckpointError, ObservationError
+from autovla_core.errors import CheckpointError, CodebookError, ObservationError
 from autovla_core.model import checkpoint, patches, tiny
 from autovla_core.model.encoding import CameraView, action_start
 from autovla_core.model.processor import load_processor
@@ -114,6 +115,41 @@ def test_a_missing_camera_a_wrong_shape_and_a_nan_are_named(planner: AutoVLA, ob
     for change in ({"speed": float("nan")}, {"acceleration": float("inf")}):
         with pytest.raises(ObservationError, match="finite"):
             planner.plan(observe(0, **change))
+
+
+PICTURES = np.zeros((4, 56, 84, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "complaint"),
+    [
+        (PICTURES.astype(np.float32), r"images are float32 \(4, 56, 84, 3\); expected uint8"),
+        (PICTURES[..., :1], r"images are uint8 \(4, 56, 84, 1\)"),
+        (np.concatenate([PICTURES, PICTURES[..., :1]], axis=-1), r"images are uint8 \(4, 56, 84, 4\)"),
+        (PICTURES[:0], r"clip of 'front' is \(0, 56, 84, 3\), expected \(4, H, W, 3\)"),
+        (PICTURES[:3], r"clip of 'front' is \(3, 56, 84, 3\)"),
+        (PICTURES[:, :0], "0 pixels|84x0 pixels"),
+        (PICTURES[:, 0], r"clip of 'front' is \(4, 84, 3\)"),
+        (PICTURES[:, None], r"clip of 'front' is \(4, 1, 56, 84, 3\)"),
+        (PICTURES.tolist(), r"clip of 'front' is \(\), expected"),
+        (None, r"clip of 'front' is \(\), expected"),
+    ],
+)
+def test_pictures_of_a_wrong_kind_shape_or_number_are_named(planner: AutoVLA, observe, images, complaint: str) -> None:
+    good = observe(0).clips["front"]
+    with pytest.raises(ObservationError, match=complaint):
+        planner.plan(observe(0, clips={"front": Clip(images, good.times_s)}))
+
+
+def test_no_clip_at_all_is_named(planner: AutoVLA, observe) -> None:
+    with pytest.raises(ObservationError, match=r"no clip of camera 'front'; the observation holds \[\]"):
+        planner.plan(observe(0, clips={}))
+
+
+def test_a_model_of_another_vehicle_is_refused_where_the_vehicle_is_known(model_folder: Path) -> None:
+    assert AutoVLA.from_pretrained(model_folder, vehicle=Vehicle()).codebook.length == 4.89
+    with pytest.raises(CodebookError, match="4.89 x 1.84 m, the vehicle is 12.00 x 2.50 m; build one for it"):
+        AutoVLA.from_pretrained(model_folder, vehicle=Vehicle(length=12.0, width=2.5, wheel_base=6.0, rear_axle=3.0))
 
 
 def test_a_tokenizer_without_the_actions_is_refused() -> None:

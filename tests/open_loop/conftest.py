@@ -1,4 +1,4 @@
-"""A miniature nuScenes in the genuine layout, written once a session, and its index."""
+"""Miniature data sets in their genuine layouts, written by the programs in fixtures/, and their indices."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 import torch
 
 from autovla_core.action.codebook import SHIPPED, Codebook
-from training.datasets import nuscenes
-
-HERE = Path(__file__).parent
+from tests.open_loop.fixtures import devkit_classes, write_navsim, write_nuscenes
+from training.datasets import navsim, nuscenes
 
 
 def load_program(file: Path) -> ModuleType:
@@ -28,26 +27,20 @@ def load_program(file: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def program() -> Callable[[Path], ModuleType]:
-    """``load_program``."""
-    return load_program
-
-
-@pytest.fixture(scope="session")
 def writer() -> ModuleType:
     """``fixtures/write_nuscenes.py``."""
-    return load_program(HERE / "fixtures" / "write_nuscenes.py")
+    return write_nuscenes
 
 
 @pytest.fixture(scope="session")
 def write_route() -> Callable[..., Path]:
     """Writes a small route log, see tests/training/conftest.py."""
-    return load_program(HERE.parent / "training" / "conftest.py").write_route
+    return load_program(Path(__file__).parents[1] / "training" / "conftest.py").write_route
 
 
 @pytest.fixture(scope="session")
 def root(writer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The miniature, with pictures of minicarla."""
+    """The miniature nuScenes, with pictures of minicarla."""
     return writer.write(tmp_path_factory.mktemp("nuscenes"))
 
 
@@ -63,6 +56,20 @@ def index(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain_root(writer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The miniature with grey pictures: for copies that are broken on purpose."""
     return writer.write(tmp_path_factory.mktemp("plain"), pictures=False)
+
+
+@pytest.fixture(scope="session")
+def navsim_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniature NAVSIM with its index of ``navmini`` in ``index``; do not change it."""
+    root = write_navsim.write_root(tmp_path_factory.mktemp("navsim"))
+    navsim.prepare(root, root / "index", "navmini")
+    return root
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> dict[str, type]:
+    """Stand-ins for the devkit's classes, by name, to pickle."""
+    return devkit_classes.install(monkeypatch)
 
 
 @pytest.fixture

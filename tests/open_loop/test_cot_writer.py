@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from autovla_core.contracts import Command
+from tests.open_loop.fixtures import write_navsim
 from training import open_loop_export, prepare
 from training.datasets import cot, cot_format, cot_writer, navsim
 from training.datasets.cot_writer import Target
 from training.datasets.sample import DatasetError, Reasoning, Sample, StoredImage
 
-HERE = Path(__file__).parent
 THOUGHT = Reasoning(
     "A wide road, <dry>.".replace("<dry>", "dry"), "A van ahead.\nIt brakes.", "Keep back.", "Slow down."
 )
@@ -198,11 +196,9 @@ def test_broken_files_are_listed_and_mended_ones_read_again(tmp_path: Path) -> N
     assert len(cot.open_split(tmp_path / "out", tmp_path / "index", "train")) == 3
 
 
-def test_a_whole_split_is_exported_read_and_the_same(
-    program: Callable[[Path], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_whole_split_is_exported_read_and_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, index, out = tmp_path / "data", tmp_path / "index", tmp_path / "out"
-    program(HERE / "navsim_fixture.py").write_root(root)
+    write_navsim.write_root(root)
     assert prepare.main(["navsim", "--root", str(root), "--out", str(index), "--split", "navmini"]) == 0
     command = ["navsim", "--root", str(root), "--index", str(index), "--split", "navmini", "--out", str(out)]
     capsys.readouterr()
@@ -220,6 +216,10 @@ def test_a_whole_split_is_exported_read_and_the_same(
         assert found[one.id].scene == one.scene
     other = ["navsim", "--root", str(tmp_path), *command[3:]]
     assert open_loop_export.main(other) == 1
+    sorted((out / "navmini").iterdir())[4].unlink()
+    capsys.readouterr()
+    assert open_loop_export.main([*command, "--option", "point=centre"]) == 1  # the others are of the rear axle
+    assert '"point": "centre"' in capsys.readouterr().err
 
 
 def test_shifting_the_future_of_a_file_leaves_the_input_unchanged(tmp_path: Path) -> None:

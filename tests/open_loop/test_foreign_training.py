@@ -15,16 +15,18 @@ from autovla_core.action import tokenizer
 from autovla_core.action.codebook import Codebook
 from autovla_core.model import tiny
 from autovla_core.model.encoding import CameraView, Encoder
-from autovla_core.prompt import answer
-from training import losses, sft
+from autovla_core.model.images import crop
+from autovla_core.prompt import answer, reasoning
+from training import annotation_file, losses, sft
 from training.augment import AugmentConfig
 from training.collate import Batch, Collator
 from training.datasets import nuscenes, registry
-from training.datasets.mixture import Mixture, SourceConfig, open_source, split_scenes
+from training.datasets.mixture import Mixture, MixtureConfig, SourceConfig, open_source, split_scenes
 from training.datasets.routes import RouteDataset, find_routes
 from training.datasets.sample import DatasetError
-from training.datasets.sampled import Columns, SampledDataset, crop, known_poses, thought_of
+from training.datasets.sampled import Columns, SampledDataset, known_poses, thought_of
 from training.loop import LoopConfig
+from training.rft_scenes import open_pools
 from training.sft import DataConfig, LossConfig, ModelConfig, SftConfig
 from training.validation import validate
 
@@ -228,3 +230,17 @@ def test_the_recipes_are_valid(name: str) -> None:
         for source in recipe.data.sources:
             weights[source.dataset] = weights.get(source.dataset, 0.0) + source.weight
         assert weights == pytest.approx({"navsim": 166.3, "nuscenes": 19.0, "waymo": 23.8})
+
+
+def test_reinforcement_knows_the_thoughts_of_a_source_too(
+    root: Path, index: Path, codebook: Codebook, tmp_path: Path
+) -> None:
+    reader = nuscenes.open_split(root, index, "mini_train")
+    thought, file = reasoning.Reasoning("Rain.", "A car ahead.", "Follow it.", "Keep the lane."), tmp_path / "thoughts"
+    with annotation_file.Annotations.open(file, {}) as annotations:
+        annotations.add(reader[0].id, thought)
+    source = SourceConfig("nuscenes", root, index, "mini_train", held_out=0.0, thoughts=file)
+    data = MixtureConfig(cache=tmp_path / "cache", sources=(source,))
+    pool, _ = open_pools(data, CAMERAS, codebook, frozenset(), 1, i_know=False)
+    assert pool.columns.thought[0] == reasoning.write(thought)
+    assert pool.scene(0).complex and not pool.scene(1).complex

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import lzma
 import pickle
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,7 +12,8 @@ import shapely
 
 from autovla_core.scoring import pdm
 from autovla_core.scoring.pdm_types import AreaKind, PdmScene, Version
-from training.datasets.navsim_cache import CLASSES, cache_paths, read_cache
+from tests.open_loop.fixtures.devkit_classes import Made
+from training.datasets.navsim_cache import cache_paths, read_cache
 from training.datasets.sample import DatasetError
 
 TOKEN = "00ff00ff00ff00ff"
@@ -22,34 +21,7 @@ PACIFICA = (2.297, 4.049, 1.127, 1.67, 3.089)  # width, front, rear, centre of g
 CENTRE = 1.461
 
 
-class _Made:
-    """Pickles as the devkit's: made with ``made_with``, then given attributes."""
-
-    def __init__(self, *made_with: object, **state: object) -> None:
-        self.made_with, self.attributes = made_with, state
-
-    def __reduce__(self) -> tuple[type, tuple[object, ...], dict[str, object]] | tuple[type, tuple[object, ...]]:
-        made = (type(self), self.made_with)
-        return (*made, self.attributes) if self.attributes else made
-
-
-@pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> dict[str, type[_Made]]:
-    """A class of each name, in modules (and their parents) that exist during the test only."""
-    made: dict[str, type[_Made]] = {}
-    places = {full.rpartition(".")[0] for full in CLASSES if not full.startswith("pathlib")}
-    parents = {place.rsplit(".", up)[0] for place in places for up in range(place.count(".") + 1)}
-    for place in parents:
-        monkeypatch.setitem(sys.modules, place, ModuleType(place))
-    for full in CLASSES:
-        place, _, name = full.rpartition(".")
-        if place in places:
-            made[name] = type(name, (_Made,), {"__module__": place})
-            setattr(sys.modules[place], name, made[name])
-    return made
-
-
-def ego(make: dict[str, type[_Made]], x: float, time_s: float) -> _Made:
+def ego(make: dict[str, type[Made]], x: float, time_s: float) -> Made:
     """The rear axle at (x, 0), 8 m/s east."""
     pose = make["StateSE2"](x=x + CENTRE, y=0.0, heading=0.0)
     footprint = make["CarFootprint"](_center=pose, _vehicle_parameters=make["VehicleParameters"](*PACIFICA, "v", "p"))
@@ -75,7 +47,7 @@ def box(x: float, y: float) -> shapely.Polygon:
     return shapely.Polygon([(x + 2, y + 1), (x - 2, y + 1), (x - 2, y - 1), (x + 2, y - 1)])
 
 
-def cache(make: dict[str, type[_Made]], ahead: float) -> _Made:
+def cache(make: dict[str, type[Made]], ahead: float) -> Made:
     """A road of 300 m; a car stands ``ahead`` m on; the reference drives straight at 8 m/s; red at the end."""
     road = shapes(shapely.box(-50, -3, 250, 3), shapely.box(-50, -3, 250, 3))
     layers = [make["SemanticMapLayer"](0), make["SemanticMapLayer"](17)]
@@ -107,7 +79,7 @@ def write(root: Path, value: object) -> Path:
 
 
 @pytest.fixture
-def scene(make: dict[str, type[_Made]], tmp_path: Path) -> PdmScene:
+def scene(make: dict[str, type[Made]], tmp_path: Path) -> PdmScene:
     write(tmp_path, cache(make, 100.0))
     return read_cache(cache_paths(tmp_path)[TOKEN])
 
@@ -132,7 +104,7 @@ def test_its_reference_is_the_measure_of_progress(scene: PdmScene) -> None:
     assert found.ego_progress[0] == pytest.approx(1.0, abs=1e-3) and found.score[0] == pytest.approx(1.0, abs=1e-3)
 
 
-def test_who_stands_in_the_way_is_hit(make: dict[str, type[_Made]], tmp_path: Path) -> None:
+def test_who_stands_in_the_way_is_hit(make: dict[str, type[Made]], tmp_path: Path) -> None:
     """Its rear is at 23 m, our front starts at 4 m: the same plan hits it after 2.4 s."""
     plan = np.column_stack([4.0 * np.arange(1, 9), np.zeros(8), np.zeros(8)])
     scene = read_cache(write(tmp_path, cache(make, 25.0)))
@@ -149,7 +121,7 @@ def test_what_no_genuine_cache_asks_for_is_refused_by_name(tmp_path: Path) -> No
         read_cache(write(tmp_path, {"x": _Asks()}))
 
 
-def test_other_layouts_and_files_are_named(make: dict[str, type[_Made]], tmp_path: Path) -> None:
+def test_other_layouts_and_files_are_named(make: dict[str, type[Made]], tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="not laid out as the devkit's: KeyError: 'ego_state'"):
         read_cache(write(tmp_path, make["MetricCache"](centerline=1)))
     path = write(tmp_path, 1)

@@ -5,27 +5,21 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 from autovla_core.contracts import Command
+from tests.open_loop.fixtures import write_navsim as writer
 from training.datasets import navsim, navsim_splits
 from training.datasets.navsim_logs import CAMERAS, read_records
 from training.datasets.sample import DatasetError
 
-HERE = Path(__file__).parent
 Change = Callable[[list[dict[str, object]]], None]
 
 
-@pytest.fixture(scope="module")
-def writer(program: Callable[[Path], ModuleType]) -> ModuleType:
-    return program(HERE / "navsim_fixture.py")
-
-
 @pytest.fixture
-def opened(writer: ModuleType, tmp_path: Path) -> Callable[..., navsim.NavsimReader]:
+def opened(tmp_path: Path) -> Callable[..., navsim.NavsimReader]:
     """Writes a miniature whose records ``change`` may spoil, prepares and opens ``navmini``."""
 
     def make(change: Change = lambda records: None, skip_broken: bool = False, **options: str) -> navsim.NavsimReader:
@@ -36,7 +30,7 @@ def opened(writer: ModuleType, tmp_path: Path) -> Callable[..., navsim.NavsimRea
     return make
 
 
-def test_a_sample_holds_what_the_log_says(opened: Callable[..., navsim.NavsimReader], writer: ModuleType) -> None:
+def test_a_sample_holds_what_the_log_says(opened: Callable[..., navsim.NavsimReader]) -> None:
     reader = opened(point="rear_axle")
     sample = reader[1]  # the filter names records 3, 5, ... 19
     now = writer.ego(5)
@@ -52,7 +46,7 @@ def test_a_sample_holds_what_the_log_says(opened: Callable[..., navsim.NavsimRea
     assert sample.mask.all() and sample.extra["map"] == writer.LOCATION
 
 
-def test_a_clip_is_the_four_images_up_to_now(opened: Callable[..., navsim.NavsimReader], writer: ModuleType) -> None:
+def test_a_clip_is_the_four_images_up_to_now(opened: Callable[..., navsim.NavsimReader]) -> None:
     sample = opened()[0]
     assert list(sample.images) == list(CAMERAS)
     names = [image.path.stem for image in sample.images["front"]]
@@ -95,7 +89,7 @@ def test_the_mask_ends_at_a_gap(opened: Callable[..., navsim.NavsimReader]) -> N
     np.testing.assert_array_equal(sample.poses[4:], np.tile(sample.poses[3], (6, 1)))
 
 
-def test_a_whole_folder_is_cut_into_scenes_that_do_not_overlap(writer: ModuleType, tmp_path: Path) -> None:
+def test_a_whole_folder_is_cut_into_scenes_that_do_not_overlap(tmp_path: Path) -> None:
     root = writer.write_root(tmp_path / "root")
     counts = navsim.prepare(root, tmp_path, "mini")
     assert counts == {"logs": 1, "records": 30, "samples": 2, "images": 64, "broken": 0}  # 30 // 14 scenes, 8 x 4 each
@@ -104,7 +98,7 @@ def test_a_whole_folder_is_cut_into_scenes_that_do_not_overlap(writer: ModuleTyp
 
 @pytest.mark.parametrize("split", navsim_splits.SPLITS)
 def test_only_test_splits_are_guarded(split: str) -> None:
-    guarded = {"test", "navtest", "warmup_test_e2e", "private_test_e2e"}
+    guarded = {"test", "navtest", "warmup_test_e2e", "private_test_e2e", "navhard_two_stage", "warmup_two_stage"}
     assert (split in navsim.TEST_SPLITS) == (split in guarded)
     navsim.refuse_test_split(split, i_know=True)
     if split in guarded:
@@ -167,7 +161,7 @@ def test_a_broken_record_is_named(what: str, opened: Callable[..., navsim.Navsim
         opened(change)
 
 
-def test_skipped_records_are_counted_with_their_reason(writer: ModuleType, tmp_path: Path) -> None:
+def test_skipped_records_are_counted_with_their_reason(tmp_path: Path) -> None:
     """Record 5 is in the clips of the samples at 5 and 7 (records 4 ... 7), and of no other sample."""
     root = writer.write_root(tmp_path / "root", change=spoil(5, "ego2global_translation", [np.nan, 0.0, 0.0]))
     counts = navsim.prepare(root, tmp_path, "navmini", skip_broken=True)
@@ -178,7 +172,7 @@ def test_skipped_records_are_counted_with_their_reason(writer: ModuleType, tmp_p
     assert len(reader.broken) == 2 and all("ego2global_translation" in reason for reason in reader.broken)
 
 
-def test_a_missing_image_is_named_or_skipped(writer: ModuleType, tmp_path: Path) -> None:
+def test_a_missing_image_is_named_or_skipped(tmp_path: Path) -> None:
     root = writer.write_root(tmp_path / "root")
     lost = root / "sensor_blobs" / "mini" / writer.LOG / "CAM_L0" / f"{writer.token(writer.LOG, 0)}.jpg"
     lost.unlink()
@@ -196,7 +190,7 @@ def test_an_image_path_cannot_leave_its_folder(opened: Callable[..., navsim.Navs
         opened(climb)
 
 
-def test_a_token_of_the_filter_that_no_log_has_is_named(writer: ModuleType, tmp_path: Path) -> None:
+def test_a_token_of_the_filter_that_no_log_has_is_named(tmp_path: Path) -> None:
     root = writer.write_root(tmp_path / "root")
     writer.write_filter(root, "navmini", [writer.token(writer.LOG, 3), "feedc0de"], [writer.LOG])
     with pytest.raises(DatasetError, match="1 of 2 tokens .*feedc0de"):

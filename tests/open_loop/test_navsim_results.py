@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from tests.open_loop.fixtures import write_navsim as writer
 from training import evaluate_open_loop, navsim_results
 from training.datasets import navsim
 from training.datasets.sample import DatasetError
@@ -23,6 +22,8 @@ def test_each_token_has_a_row_and_the_last_is_the_average_of_the_valid(tmp_path:
     rows = [{"id": id, "scores": [{**dict.fromkeys(names, value), "ade": 3.0}]} for id, value in scores.items()]
     (tmp_path / "plans.jsonl").write_text("".join(json.dumps(plan) + "\n" for plan in plans))
     (tmp_path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = {"dataset": "navsim", "split": "navtest", "options": {}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
     assert navsim_results.main([str(tmp_path), "--out", str(tmp_path / "r.csv")]) == 0
     head, *found = csv.reader((tmp_path / "r.csv").open())
     assert head == ["", "token", "valid", *names] and head[-1] == "score"
@@ -51,9 +52,9 @@ def test_another_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def data(program: Callable[[Path], ModuleType], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The miniature with its records 3, 4, 5, 7 and 8 as ``navmini``, indexed in ``index``."""
-    writer, root = program(Path(__file__).with_name("navsim_fixture.py")), tmp_path_factory.mktemp("navsim")
+    root = tmp_path_factory.mktemp("navsim")
     writer.write_root(root, pictures=True)
     writer.write_filter(root, "navmini", [writer.token(writer.LOG, i) for i in (3, 4, 5, 7, 8)], [writer.LOG])
     navsim.prepare(root, root / "index", "navmini")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,12 +11,12 @@ import shapely
 
 from autovla_core.scoring import pdm
 from autovla_core.scoring.pdm_types import AreaKind, PdmScene, PosePlan, Version
+from tests.open_loop.fixtures import write_navsim as writer
 from training.datasets import navsim
 from training.datasets.navsim_maps import Maps
 from training.datasets.navsim_scenes import Scenes
 from training.datasets.sample import DatasetError, Sample
 
-HERE = Path(__file__).parent
 STANDING = np.zeros((8, 3))
 
 
@@ -28,32 +26,18 @@ def straight(speed: float) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def writer(program: Callable[[Path], ModuleType]) -> ModuleType:
-    return program(HERE / "navsim_fixture.py")
+def reader(navsim_data: Path) -> navsim.NavsimReader:
+    return navsim.open_split(navsim_data, navsim_data / "index", "navmini")
 
 
 @pytest.fixture(scope="module")
-def data(writer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The miniature with its index in ``index``."""
-    root = tmp_path_factory.mktemp("navsim")
-    writer.write_root(root)
-    navsim.prepare(root, root / "index", "navmini")
-    return root
-
-
-@pytest.fixture(scope="module")
-def reader(data: Path) -> navsim.NavsimReader:
-    return navsim.open_split(data, data / "index", "navmini")
-
-
-@pytest.fixture(scope="module")
-def scene(data: Path, reader: navsim.NavsimReader) -> PdmScene:
+def scene(navsim_data: Path, reader: navsim.NavsimReader) -> PdmScene:
     """Record 3: x = 22 m, 8 m/s, a car 25 m ahead as fast as we are."""
-    return Scenes(data, "navmini")(reader[0])
+    return Scenes(navsim_data, "navmini")(reader[0])
 
 
 @pytest.mark.parametrize("in_degrees", [True, False])
-def test_map_areas_have_the_sizes_that_were_drawn(in_degrees: bool, writer: ModuleType, tmp_path: Path) -> None:
+def test_map_areas_have_the_sizes_that_were_drawn(in_degrees: bool, tmp_path: Path) -> None:
     writer.write_maps(tmp_path, in_degrees)
     city = Maps(tmp_path)(writer.LOCATION)
     found: dict[tuple[AreaKind, str], float] = {}
@@ -67,25 +51,25 @@ def test_map_areas_have_the_sizes_that_were_drawn(in_degrees: bool, writer: Modu
     assert found[AreaKind.CARPARK_AREA, "1"] == pytest.approx(40.0 * 8.5 - 4.0 * 3.0, rel=1e-4)  # less its hole
 
 
-def test_lanes_are_linked_through_the_junction(writer: ModuleType, data: Path) -> None:
-    city = Maps(data)(writer.LOCATION)
+def test_lanes_are_linked_through_the_junction(navsim_data: Path) -> None:
+    city = Maps(navsim_data)(writer.LOCATION)
     assert city.lanes["101"].outgoing == ("301", "303") and city.lanes["302"].outgoing == ("104",)
     assert city.lanes["102"].length == pytest.approx(100.0, abs=1e-3)
     assert city.lanes["101"].speed_limit == 13.4 and city.lanes["106"].speed_limit is None
 
 
-def test_an_unknown_map_is_named_with_those_that_exist(data: Path) -> None:
+def test_an_unknown_map_is_named_with_those_that_exist(navsim_data: Path) -> None:
     with pytest.raises(DatasetError, match="unknown map 'atlantis'.*us-ma-boston"):
-        Maps(data)("atlantis")
+        Maps(navsim_data)("atlantis")
 
 
-def test_a_missing_map_says_where_it_should_lie(writer: ModuleType, tmp_path: Path) -> None:
+def test_a_missing_map_says_where_it_should_lie(tmp_path: Path) -> None:
     (writer.write_maps(tmp_path) / writer.LOCATION / "9.0.1817" / "map.gpkg").unlink()
     with pytest.raises(DatasetError, match=r"no map .*9\.0\.1817/map\.gpkg"):
         Maps(tmp_path)(writer.LOCATION)
 
 
-def test_a_scene_is_in_world_metres(scene: PdmScene, writer: ModuleType) -> None:
+def test_a_scene_is_in_world_metres(scene: PdmScene) -> None:
     np.testing.assert_allclose(scene.ego.pose[:2], writer.ego(3)[:2] + writer.ORIGIN, atol=1e-6)
     tracks = {track.id: track for track in scene.tracks}
     assert set(tracks) == {"car-ahead", "person", "cone", "car-left"}
@@ -110,9 +94,9 @@ def test_progress_is_metres_against_those_of_the_reference(scene: PdmScene, spee
     assert found.score[0] == pytest.approx(1.0, abs=1e-6)  # as far as its reference
 
 
-def test_standing_from_a_stand_scores_seven_twelfths(data: Path, reader: navsim.NavsimReader) -> None:
+def test_standing_from_a_stand_scores_seven_twelfths(navsim_data: Path, reader: navsim.NavsimReader) -> None:
     """No progress, but no fault: 7 / 12; in v2 9 / 14, with nothing threatening."""
-    still = Scenes(data, "navmini")(reader[0])
+    still = Scenes(navsim_data, "navmini")(reader[0])
     still = replace(still, ego=replace(still.ego, vx=0.0, vy=0.0, ax=0.0, ay=0.0), history=None, human=None)
     for version, points in ((Version.V1, 7 / 12), (Version.V2, 9 / 14)):
         assert pdm.score(pdm.prepare(still, version), STANDING[None]).score[0] == pytest.approx(points, abs=1e-3)
@@ -146,9 +130,9 @@ def test_leaving_the_road_scores_nothing(reader: navsim.NavsimReader) -> None:
     assert found["drivable_area_compliance"] == 0.0 and found["score"] == 0.0
 
 
-def test_a_red_light_counts_in_v2_unless_the_human_ran_it(data: Path, reader: navsim.NavsimReader) -> None:
+def test_a_red_light_counts_in_v2_unless_the_human_ran_it(navsim_data: Path, reader: navsim.NavsimReader) -> None:
     """Record 19 stands at x = 86 m, the red connector begins at 100 m; a straight plan passes it, as the human did."""
-    scene = Scenes(data, "navmini")(reader[8])
+    scene = Scenes(navsim_data, "navmini")(reader[8])
     alone, forgiven = (
         pdm.score(pdm.prepare(replace(scene, human=human), Version.V2), straight(8.0)[None])
         for human in (None, scene.human)
@@ -157,15 +141,15 @@ def test_a_red_light_counts_in_v2_unless_the_human_ran_it(data: Path, reader: na
     assert forgiven.traffic_light_compliance[0] == 1.0 and forgiven.unfiltered_score[0] == 0.0
 
 
-def test_the_point_of_the_poses_does_not_change_the_score(data: Path, reader: navsim.NavsimReader) -> None:
-    axle = navsim.open_split(data, data / "index", "navmini", point="rear_axle")
+def test_the_point_of_the_poses_does_not_change_the_score(navsim_data: Path, reader: navsim.NavsimReader) -> None:
+    axle = navsim.open_split(navsim_data, navsim_data / "index", "navmini", point="rear_axle")
     scores = [navsim.score(sample.poses, sample)["score"] for sample in (reader[3], axle[3])]
     assert scores[0] == pytest.approx(scores[1], abs=1e-9)
 
 
-def test_options_are_named(data: Path) -> None:
+def test_options_are_named(navsim_data: Path) -> None:
     def opened(**options: str) -> Sample:
-        return navsim.open_split(data, data / "index", "navmini", **options)[0]
+        return navsim.open_split(navsim_data, navsim_data / "index", "navmini", **options)[0]
 
     assert navsim.score(STANDING, opened(score="none")) == {}
     assert "lane_keeping" in navsim.score(STANDING, opened(score="epdms"))
@@ -174,4 +158,4 @@ def test_options_are_named(data: Path) -> None:
     with pytest.raises(DatasetError, match="point='nose'; known: centre, rear_axle"):
         opened(point="nose")
     with pytest.raises(DatasetError, match="no metric cache"):
-        opened(cache=str(data / "nowhere"))
+        opened(cache=str(navsim_data / "nowhere"))

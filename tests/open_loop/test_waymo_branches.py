@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.open_loop import waymo_fixture as fixture
+from tests.open_loop.fixtures import write_waymo as fixture
 from training import evaluate_open_loop, waymo_submission
 from training.datasets import protobuf_wire as wire
-from training.datasets import waymo, waymo_index
+from training.datasets import registry, waymo, waymo_index
 from training.datasets.sample import DatasetError, Sample
 
 pytest.importorskip("google_crc32c")
@@ -164,6 +164,13 @@ def test_a_sample_knows_its_cluster(entry: object, tmp_path: Path) -> None:
     assert found == {fixture.segment_name(1): "Cyclist", fixture.segment_name(2): ""}
 
 
+def test_a_part_of_a_split_that_was_trained_on_was_trained_on_too() -> None:
+    """The paper trains on Waymo's val; the rated frames are some of it."""
+    assert registry.share("waymo", "val_rated", "val") and registry.share("waymo", "val", "val_rated")
+    assert registry.share("navsim", "navtest", "test") and registry.share("navsim", "navtrain", "navtrain")
+    assert not registry.share("waymo", "val_rated", "train") and not registry.share("navsim", "navtest", "trainval")
+
+
 def test_a_sample_of_another_data_set_has_no_score() -> None:
     none = Sample("x", {}, 0.0, 0.0, 4, np.zeros((0, 3)), np.zeros((10, 3)), np.zeros(10, bool))
     with pytest.raises(ValueError, match="x is no sample of the Waymo data set"):
@@ -190,6 +197,28 @@ def test_ratings_of_the_miniature_make_the_score_that_the_definition_does(tmp_pa
     assert scores[8.0]["ade_5s"] == pytest.approx(2.0 * 2.625) and scores[8.0]["ade_3s"] == pytest.approx(2.0 * 1.625)
     assert scores[8.0]["log_ade_5s"] == pytest.approx(0.0, abs=1e-5)
     assert len(prepared(tmp_path, "val")) == 4
+
+
+def test_the_challenge_takes_the_mean_of_cluster_means(tmp_path: Path) -> None:
+    """Two cyclists' frames score 8 each, one in a cut-in 4: the mean of frames is 6.67, that of the clusters 6."""
+    records = []
+    for segment, speed in ((1, 8.0), (2, 8.0), (3, 20.0)):  # people wanted this; a plan at 8 m/s is far from the last
+        at = dataclasses.replace(AT, rated=[(line(speed), 8.0)])
+        records += fixture.frames(segment, 0, 16, at, (16, 16))
+    fixture.write_shards(tmp_path, fixture.VAL, records, 2)
+    told = {1: "Cyclist", 2: "Cyclist", 3: "Cut_ins"}
+    named = {fixture.segment_name(segment): cluster for segment, cluster in told.items()}
+    (tmp_path / waymo.CLUSTER_FILE).write_text(json.dumps(named))
+    waymo.prepare(tmp_path, tmp_path / "out", "val_rated")
+    where = ["--dataset", "waymo", "--root", str(tmp_path), "--index", str(tmp_path / "out"), "--split", "val_rated"]
+    out = tmp_path / "results"
+    run = [*where, "--baseline", "constant_velocity", "--out", str(out), "--pictures", "0"]
+    assert evaluate_open_loop.main(run) == 0
+    found = json.loads((out / "summary.json").read_text())
+    assert found["samples"] == 3 and found["metrics"]["rfs"]["mean"] == pytest.approx(20 / 3, abs=1e-5)
+    rfs = found["over_clusters"]["metrics"]["rfs"]
+    assert rfs["mean"] == pytest.approx(6.0) and rfs["clusters"] == {"Cut_ins": 4.0, "Cyclist": 8.0}
+    assert "rfs, mean over 2 scenario clusters: 6.000" in (out / "table.md").read_text()
 
 
 @pytest.fixture
@@ -254,6 +283,21 @@ def test_frames_without_a_plan_are_submitted_only_when_told(
     assert not (results.parent / "m.tar.gz").exists()
     assert submit(results, "--stand-still") == 0
     assert not submitted(results.parent / "m.tar.gz")[rows[0]["id"]].any()
+
+
+def test_a_frame_whose_record_was_left_out_stands_still_too(
+    evaluated: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = evaluated()
+    rows = (results / "plans.jsonl").read_text().splitlines(keepends=True)
+    (results / "plans.jsonl").write_text(rows[1])
+    lost, kept = (json.loads(row)["id"] for row in rows)
+    assert submit(results) == 1
+    assert f"1 frames have no plan, the first is {lost}" in capsys.readouterr().err
+    assert submit(results, "--stand-still") == 0
+    assert json.loads(capsys.readouterr().out) == {"frames": 2, "standing_still": 1, "shards": 1}
+    found = submitted(results.parent / "m.tar.gz")
+    assert set(found) == {lost, kept} and not found[lost].any() and found[kept].any()
 
 
 def test_a_submission_that_cannot_be_is_refused(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from autovla_core.contracts import Command
-from tests.open_loop import waymo_fixture as fixture
+from tests.open_loop.fixtures import write_waymo as fixture
 from training.datasets import waymo
 from training.datasets.sample import DatasetError, Sample
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.open_loop import waymo_fixture as fixture
+from tests.open_loop.fixtures import write_waymo as fixture
 from training.datasets import protobuf_wire as wire
 from training.datasets.sample import DatasetError
 from training.datasets.tfrecord import masked_crc, read_records

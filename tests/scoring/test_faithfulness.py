@@ -104,6 +104,36 @@ def test_the_action_is_held_against_the_expert_and_against_the_own_plan():
     assert against.score < judge(text(), FACTS, BEST, STOPPING).score
 
 
+def test_leaving_the_action_out_is_no_agreement_with_the_plan():
+    unsaid = judge(text(action="We are to keep to the road."), FACTS, BEST, STOPPING)
+    assert (unsaid.actions_said, unsaid.actions_judged) == (0, 1) and unsaid.rates["action_agreement"] == 0.0
+    road = "We are to keep to the road."
+    assert judge(text(road, road, road, road), Facts(0, 8.0, 4), BEST, STOPPING).score < 0.5
+    said = text(road, road, road, "Best to drive forward and brake to a stop.")
+    assert judge(said, Facts(0, 8.0, 4), BEST, STOPPING).score > 0.5
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "It is clear by day.",
+        "A junction lies ahead.",
+        "There is one vehicle in view.",
+        "We are to keep to the road.",
+        "We stay behind a car.",
+        "The traffic light 30 m ahead is red.",
+        "The traffic light 35 m ahead is red.",
+        "Best to drive forward and brake to a stop.",
+    ],
+)
+def test_a_true_thing_said_twice_is_right_once(again):
+    lie = OBJECTS + " There is a bus 15 m ahead on the left, standing still."
+    once = judge(text(objects=lie), FACTS, BEST, STOPPING)
+    twice = judge(text(objects=f"{lie} {again}"), FACTS, BEST, STOPPING)
+    assert twice.right == once.right and twice.claims == once.claims + 1 and twice.score < once.score
+    assert all(rate <= once.rates[name] for name, rate in twice.rates.items())
+
+
 def test_a_wrong_cause_a_wrong_sky_and_a_wrong_count_are_wrong():
     found = judge(
         text(
@@ -194,5 +224,24 @@ def test_thoughts_about_other_scenes_are_mostly_false():
 
 def test_tolerances():
     assert near(14, 12.0) and near(9, 12.0) and not near(8, 12.0) and near(3, 1.0) and near(50, 41.0)
-    assert sides_of(replace(CAR, left_m=2.0)) == {"ahead", "ahead_left"} and sides_of(CAR) == {"ahead"}
     assert total([]) == Faithfulness()
+
+
+@pytest.mark.parametrize(
+    ("ahead_m", "left_m", "words"),
+    [
+        (12.0, 0.5, {"ahead"}),
+        (12.0, 2.0, {"ahead", "ahead_left"}),
+        (12.0, -2.0, {"ahead", "ahead_right"}),
+        (5.0, 5.5, {"ahead_left", "left"}),  # 48 degrees
+        (4.0, -5.0, {"ahead_right", "right"}),  # 51 degrees
+        (0.5, 6.0, {"left", "behind"}),
+        (-0.5, -6.0, {"right", "behind"}),
+        (-3.0, 6.0, {"behind"}),
+        (0.0, 6.0, {"left", "behind"}),
+        (20.0, 8.0, {"ahead_left"}),
+        (2.0, 9.0, {"left"}),
+    ],
+)
+def test_near_every_border_of_two_sides_both_words_count(ahead_m, left_m, words):
+    assert sides_of(replace(CAR, ahead_m=ahead_m, left_m=left_m)) == words

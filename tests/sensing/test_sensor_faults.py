@@ -12,6 +12,8 @@ from autovla_core.sensing.faults import (
     FaultySensors,
     SensorFaults,
     blurred,
+    chance_of,
+    expect_sensors,
     gnss_offset_m,
     is_lost,
     lateness,
@@ -58,6 +60,41 @@ def test_chance_depends_on_seed_camera_and_tick_alone():
     assert lateness(faults, 1, "front", 10) == lateness(faults, 1, "front", 10)
     ours = [is_lost(faults, 1, "front", tick) for tick in range(60)]
     assert ours != [is_lost(faults, 1, "front_left", tick) for tick in range(60)]
+
+
+def test_what_is_lost_on_one_route_says_nothing_of_another_with_the_same_seed():
+    faults = SensorFaults(lost=0.5)
+    seeds = [chance_of(route, seed) for route, seed in (("1", 0), ("2", 0), ("1", 1), ("1", 0))]
+    assert len(set(seeds)) == 3 and seeds[0] == seeds[3] and min(seeds) >= 0 and chance_of("1", -3) >= 0
+    here, there = ([is_lost(faults, seed, "front", tick) for tick in range(400)] for seed in seeds[:2])
+    assert np.mean(np.equal(here, there)) == pytest.approx(0.5, abs=0.1)
+
+
+OWN = {"front": "sensor.camera.rgb", "GPS": "sensor.other.gnss", "IMU": "sensor.other.imu"}
+
+
+@pytest.mark.parametrize(
+    "faults, types, message",
+    [
+        (
+            SensorFaults(lost=0.5, cameras=("front", "left")),
+            OWN,
+            r"found \['front', 'left'\], the agent's .* \['front'\]",
+        ),
+        (SensorFaults(noise=3.0, cameras=("IMU",)), OWN, r"found \['IMU'\]"),
+        (SensorFaults(blur_px=1.0, cameras=()), OWN, r"found \[\]"),
+        (SensorFaults(gnss_noise_m=1.0), {"front": "sensor.camera.rgb"}, "the agent has no sensor 'GPS'"),
+    ],
+)
+def test_a_fault_of_a_sensor_that_is_not_there_is_refused(faults, types, message):
+    with pytest.raises(ConfigError, match=message):
+        expect_sensors(faults, types)
+
+
+def test_a_fault_needs_its_own_sensors_only():
+    expect_sensors(SensorFaults(gnss_drift_m=2.0), {"GPS": "sensor.other.gnss"})
+    expect_sensors(SensorFaults(lost=0.2), {"front": "sensor.camera.rgb"})
+    expect_sensors(NO_FAULTS, {})
 
 
 def test_a_cameras_losses_do_not_hang_on_other_faults():

@@ -1,4 +1,4 @@
-"""Small genuine route logs: drives on a made-up road whose pictures show how fast and where it bends."""
+"""Small genuine route logs, drives on a made-up road whose pictures show how fast and where it bends; and a model."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from autovla_core.action.codebook import SHIPPED, Codebook
 from autovla_core.logs.schema import RouteMeta, Tick
 from autovla_core.logs.writer import RouteWriter
+from autovla_core.model import checkpoint, tiny
+from tests.training import toys
+from tests.training.toys import CAMERAS, FAST
 from training.build_codebook import MotionConfig, synthetic_plans
+from training.datasets.mixture import MixtureConfig
+from training.rewards import RewardConfig
+from training.rft_settings import GrpoConfig, RftConfig, StepsConfig, ValidationConfig
 
 HEIGHT, WIDTH = 56, 84
 
@@ -47,3 +54,43 @@ def route_logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(6):
         write_route(root / f"route_{seed:03d}", seed, 24)
     return root
+
+
+@pytest.fixture(scope="session")
+def roads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three drives along a straight road, logged with truth and reasons."""
+    root = tmp_path_factory.mktemp("roads")
+    for number, speed in enumerate((6.0, 8.0, 10.0)):
+        toys.write_reasons(toys.write_route(root / f"route_{number}", speed))
+    return root
+
+
+@pytest.fixture(scope="session")
+def init(codebook: Codebook, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model that ends a thought now and then."""
+    tokenizer = tiny.build_tokenizer(len(codebook))
+    model = tiny.build_model("n01", tokenizer, codebook, 56, 84)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1 and "embed" not in name:
+                parameter.mul_(4.0)
+    return checkpoint.save(
+        tmp_path_factory.mktemp("init") / "model", model, tokenizer, codebook, CAMERAS, {"by": "test"}
+    )
+
+
+@pytest.fixture
+def recipe(roads: Path, init: Path, tmp_path: Path) -> RftConfig:
+    """Three steps of reinforcement fine-tuning on ``roads``."""
+    torch.set_num_threads(1)
+    return RftConfig(
+        out=tmp_path / "run",
+        init=init,
+        data=MixtureConfig((roads,), tmp_path / "cache", held_out=0.0),
+        loop=StepsConfig(steps=3, lr=1e-3, warmup=1, validate_every=2),
+        grpo=GrpoConfig(group=4, prompts=3),
+        reward=RewardConfig({"ade": 1.0, "progress": 0.5}),
+        thinking=FAST,
+        validation=ValidationConfig(samples=6, batch=4),
+        threads=1,
+    )

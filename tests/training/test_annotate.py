@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from PIL import Image
 from autovla_core.contracts import Command
 from autovla_core.prompt import reasoning
 from autovla_core.prompt.reasoning import Reasoning
+from training import annotate as program
 from training import annotation_file
 from training.annotate import annotate
 from training.chat_api import ApiError, Endpoint, ask
@@ -169,6 +171,14 @@ def test_a_server_that_says_how_long_to_wait_is_obeyed(stub: Stub) -> None:
     assert sleeps.seconds == [17.0]
 
 
+def test_a_server_may_ask_for_a_longer_pause_than_we_would_take_and_only_once(stub: Stub) -> None:
+    waits = [{"Retry-After": "300"}, {}, {"Retry-After": "1"}]
+    stub.script = lambda number, body: (429, waits[number], b"") if number < 3 else answer("ok")
+    sleeps = Sleeps()
+    ask(replace(stub.endpoint, first_wait_s=50.0), [], sleeps)
+    assert sleeps.seconds == [300.0, 60.0, 60.0]
+
+
 @pytest.mark.parametrize(
     "data", [b"not json", b"{}", b'{"choices": []}', b'{"choices": [{"message": {"content": 3}}]}']
 )
@@ -184,6 +194,95 @@ def test_a_refusal_that_stays_one_is_not_tried_again(stub: Stub, tmp_path: Path)
     with pytest.raises(ApiError, match="401 .*wrong key"):
         run(stub, tmp_path, workers=1)
     assert len(stub.bodies) <= 3  # those under way; nobody asks for the rest
+
+
+def test_answers_that_came_with_a_refusal_are_kept(stub: Stub, tmp_path: Path) -> None:
+    second, refused = threading.Event(), threading.Event()
+    good = []
+
+    def script(number: int, body: dict) -> tuple[int, dict[str, str], bytes]:
+        if number == 0:
+            second.wait(20.0)  # both are under way
+            refused.set()
+            return 401, {}, b"the key is no longer valid"
+        second.set()
+        refused.wait(20.0)
+        good.append(number)
+        return answer(reasoning.write(THOUGHT))
+
+    stub.script = script
+    with pytest.raises(ApiError, match="no longer valid"):
+        run(stub, tmp_path, workers=2)
+    assert good and len(annotation_file.read(tmp_path / "thoughts.jsonl")) == len(good)
+
+
+class Interrupted(Reader):
+    """Ctrl-C comes at the fourth sample, when three requests are under way."""
+
+    under_way: threading.Event
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 3:
+            self.under_way.wait(20.0)
+            raise KeyboardInterrupt
+        return super().__getitem__(index)
+
+
+def test_answers_under_way_at_an_interrupt_are_kept_and_nobody_sleeps_on(stub: Stub, tmp_path: Path) -> None:
+    reader = Interrupted(tmp_path)
+    reader.under_way = threading.Event()
+
+    def script(number: int, body: dict) -> tuple[int, dict[str, str], bytes]:
+        if number == 2:
+            reader.under_way.set()
+        return (429, {"Retry-After": "3000"}, b"") if number == 0 else answer(reasoning.write(THOUGHT))
+
+    stub.script = script
+    with pytest.raises(KeyboardInterrupt):
+        annotate(reader, stub.endpoint, tmp_path / "thoughts.jsonl", workers=3)
+    assert len(annotation_file.read(tmp_path / "thoughts.jsonl")) == 2 and len(stub.bodies) == 3
+    assert run(stub, tmp_path).before == 2
+
+
+class Faulty(Reader):
+    """Its second sample cannot be read."""
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 1:
+            raise DatasetError("shard 7 is gone")
+        return super().__getitem__(index)
+
+
+def test_a_sample_that_cannot_be_read_fails_alone(stub: Stub, tmp_path: Path, caplog) -> None:
+    tally = annotate(Faulty(tmp_path, 3), stub.endpoint, tmp_path / "out.jsonl", sleep=Sleeps())
+    assert (tally.done, tally.failed) == (2, 1) and "toy train, sample 1: shard 7 is gone" in caplog.text
+
+
+def test_the_program_says_errors_in_a_line_and_passes_on_what_may_be_broken(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def opened(dataset: str, root: Path, index: Path, split: str, skip_broken: bool = False) -> Reader:
+        if not skip_broken:
+            raise DatasetError("prepared without 3 broken records; pass --skip-broken")
+        return reader
+
+    reader = Reader(tmp_path, 2)
+    monkeypatch.setattr(program.registry, "open_split", opened)
+    monkeypatch.setenv(program.KEY, "a-key")
+    command = ["--dataset", "cot", "--split", "train", "--url", stub.endpoint.url, "--model", "stub"]
+    command += [part for name in ("root", "index", "out") for part in (f"--{name}", str(tmp_path / name))]
+    assert program.main(command) == 1
+    assert capsys.readouterr().err == "error: prepared without 3 broken records; pass --skip-broken\n"
+    assert program.main([*command, "--skip-broken"]) == 0 and len(annotation_file.read(tmp_path / "out")) == 2
+    stub.script = lambda number, body: (404, {}, b"no such model")
+    reader = Reader(tmp_path, 3)
+    assert program.main([*command, "--skip-broken"]) == 1
+    assert "404" in capsys.readouterr().err.splitlines()[-1]
+    reader = Interrupted(tmp_path)
+    reader.under_way = threading.Event()
+    reader.under_way.set()
+    assert program.main([*command, "--skip-broken"]) == 130
+    assert "goes on from here" in capsys.readouterr().err
 
 
 def test_nobody_listening_is_named(tmp_path: Path) -> None:

@@ -117,6 +117,40 @@ def test_a_missing_frame_cuts_the_clip_and_a_damaged_one_is_named(tmp_path: Path
     assert reader[numbers.index(35)].mask.tolist() == [False] * 10
 
 
+def test_clips_of_one_name_in_two_roots_share_an_index_folder_but_no_index(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a", frames=20)
+    write_clip(tmp_path / "b", frames=20, speed=3.0)
+    assert opened(tmp_path / "a", tmp_path / "index")[0].speed == pytest.approx(7.5)
+    with pytest.raises(DatasetError, match="is not prepared"):
+        registry.open_split("bench2drive", tmp_path / "b", tmp_path / "index", "all")
+    assert opened(tmp_path / "b", tmp_path / "index")[0].speed == 3.0
+
+
+def test_a_clip_that_got_more_annotations_is_read_again(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "data", frames=21)
+    last = clip / "anno" / "00020.json.gz"
+    whole = last.read_bytes()
+    last.unlink()
+    assert len(opened(tmp_path / "data", tmp_path / "index")) == 1
+    last.write_bytes(whole)
+    assert len(opened(tmp_path / "data", tmp_path / "index")) == 2
+
+
+def test_a_mended_annotation_is_read_again(tmp_path: Path) -> None:
+    broken = write_clip(tmp_path / "data") / "anno" / "00040.json.gz"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:60])
+    assert registry.prepare("bench2drive", tmp_path / "data", tmp_path / "index", "all", skip_broken=True)["broken"]
+    broken.write_bytes(whole)
+    assert opened(tmp_path / "data", tmp_path / "index").broken == []
+
+
+def test_what_a_killed_export_left_is_no_clip(tmp_path: Path) -> None:
+    write_clip(tmp_path / "data", "whole", frames=20)
+    write_clip(tmp_path / "data", ".whole.partial", frames=3)
+    assert [clip.name for clip in bench2drive.clips_of(tmp_path / "data", "all")] == ["whole"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -140,8 +174,10 @@ def test_splits_come_from_the_split_file_and_val_is_guarded(tmp_path: Path) -> N
     assert {s.scene for s in opened(tmp_path / "data", tmp_path / "i", "val")} == {names[2]}
     with pytest.raises(DatasetError, match="no split 'test'"):
         bench2drive.clips_of(tmp_path / "data", "test")
-    with pytest.raises(DatasetError, match="i-know"):
-        registry.refuse_held_out("bench2drive", "val", False)
+    for split in ("val", "all"):  # all holds val
+        with pytest.raises(DatasetError, match="i-know"):
+            registry.refuse_held_out("bench2drive", split, False)
+    registry.refuse_held_out("bench2drive", "train", False)
 
 
 def test_a_clip_without_an_index_and_an_empty_root_say_what_to_do(tmp_path: Path) -> None:
@@ -156,9 +192,9 @@ def test_a_clip_without_an_index_and_an_empty_root_say_what_to_do(tmp_path: Path
 CAMERA = {"id": "front", "x": 1.3, "y": 0.2, "z": 1.6, "roll": 0.0, "pitch": 0.0, "yaw": 0.0}
 
 
-def write_log(folder: Path, truthful: bool = True) -> Path:
+def write_log(folder: Path, truthful: bool = True, speed: float = 5.0) -> Path:
     """200 ticks at 20 Hz along a road that leads to the north-west; a car ahead, a walker, a light that turns red."""
-    heading, speed = 2.0, 5.0
+    heading = 2.0
     way = np.array([np.cos(heading), np.sin(heading)])
     rig = {"front": {**CAMERA, "width": 32, "height": 18, "fov_deg": 90.0}}
     recorder = TrackRecorder((0.9, 3.9, 1.0, 2.85))
@@ -241,6 +277,18 @@ def test_an_exported_log_reads_back_as_the_same_drive(log: RouteLog, tmp_path: P
         assert sample.poses[sample.mask] == pytest.approx(known[sample.mask], abs=1e-5)
         assert sample.speed == pytest.approx(5.0) and sample.command == Command.FOLLOW
     assert export(log.folder, tmp_path / "out")["new"] == 0
+
+
+def test_another_drive_of_the_same_route_is_not_taken_for_the_clip_that_is_there(log: RouteLog, tmp_path: Path) -> None:
+    export(log.folder, tmp_path / "out")
+    other = write_log(tmp_path / "again" / "007_00012", speed=6.0)  # same town, route and seed
+    with pytest.raises(LogError, match=r"Route00712_Weather0 shows another drive .*again.*--out"):
+        export(other, tmp_path / "out")
+    moved = log.folder.rename(tmp_path / "moved")
+    assert export(moved, tmp_path / "out")["new"] == 0
+    (tmp_path / "out" / clip_name(log) / "source.json").unlink()
+    with pytest.raises(LogError, match="does not say which drive"):
+        export(moved, tmp_path / "out")
 
 
 def test_filling_gives_every_frame_a_picture_that_is_not_of_the_future(log: RouteLog, tmp_path: Path) -> None:

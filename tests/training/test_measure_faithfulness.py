@@ -67,6 +67,12 @@ def test_true_thoughts_and_a_plan_beside_them_are_told_apart(logs: Path) -> None
     assert other["rates"]["action_accuracy"] == 1.0 and other["complex"]["ade_m"] > 1.0
 
 
+def test_an_error_is_told_in_a_line(logs: Path, tmp_path: Path, capsys) -> None:
+    command = ["--checkpoint", str(tmp_path), "--routes", str(tmp_path / "nowhere"), "--out", str(tmp_path / "o.json")]
+    assert measure_faithfulness.main(command) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: no folder of route logs at")
+
+
 def test_a_checkpoint_is_measured_fast_and_slow(logs: Path, tmp_path: Path, monkeypatch) -> None:
     book = Codebook.load(SHIPPED)
     vocabulary = tiny.build_tokenizer(len(book))

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from autovla_core import config
-from autovla_core.model.tiny import SIZES
+from autovla_core.model.tiny import SIZES, build_tokenizer
+from autovla_core.prompt.reasoning_action import Action
+from autovla_core.prompt.reasoning_claims import thought
+from autovla_core.prompt.reasoning_facts import Facts, SeenLight, SeenObject
 from training import sft
 from training.losses import token_weights
 from training.sft import SftConfig
@@ -57,3 +60,19 @@ def test_the_recipe_of_two_ways_of_thinking_is_valid():
     assert recipe.data.thoughts and recipe.loss.mode == 0.2 and recipe.loss.reasoning == 1.0
     assert recipe.model.size in SIZES
     assert SftConfig(recipe.data, recipe.out, recipe.loop).loss.mode is None  # the paper's loss unless asked otherwise
+
+
+def test_a_tokenizer_that_knows_thoughts_says_one_in_a_hundred_tokens():
+    facts = Facts(
+        0,
+        8.0,
+        4,
+        "lead",
+        1,
+        light=SeenLight(9, "red", 30.0, 12),
+        objects=(SeenObject(1, "car", 12.0, 0.5, 0.0, 4.0, pixels=90),),
+    )
+    said = thought(facts, Action("forward", "slow"), "r/1")
+    knowing, plain = build_tokenizer(2048, thoughts=True), build_tokenizer(2048)
+    ids = knowing(said).input_ids
+    assert len(ids) < 130 < len(plain(said).input_ids) and knowing.decode(ids) == said

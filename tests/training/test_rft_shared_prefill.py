@@ -17,12 +17,12 @@ from autovla_core.model.decoder import LeanDecoder
 from autovla_core.model.encoding import CameraView, Encoder
 from autovla_core.model.generate import Generated, answer
 from autovla_core.model.grammar import Grammar
-from autovla_core.model.likelihood import log_likelihood, spell
 from autovla_core.model.mirror import Mirror
 from autovla_core.model.patches import batch_vision
 from autovla_core.model.sampling import Dice, Sampling
 from autovla_core.model.thinking import ThinkingConfig
 from autovla_core.model.vision_cache import ClipFeatures
+from tests.training.toys import scored_plainly
 
 WARM = Sampling(temperature=1.0)
 ADAPTIVE = ThinkingConfig("adaptive", most_tokens=6, words=Sampling(0.8, top_k=40), actions=WARM)
@@ -68,7 +68,7 @@ class Bench:
         return answer(self.decoder, self.grammar, ids, own, thinking, count, Dice.of(prompt, count))
 
     def ids(self, thinking: ThinkingConfig) -> torch.Tensor:
-        opening = shared_prefill.opening(self.grammar, thinking.mode)
+        opening = self.grammar.opening(thinking.mode)
         return torch.tensor([prompt + opening for prompt in self.prompts])
 
     def read(self, thinking: ThinkingConfig) -> shared_prefill.Prompts:
@@ -79,15 +79,8 @@ class Bench:
 
     def repeated(self, found: Generated, prompt: int, thinking: ThinkingConfig) -> torch.Tensor:
         """The same by one plain pass over prompt and answer."""
-        ids = torch.tensor([self.prompts[prompt] + spell(self.grammar, found)])
-        text, places = self.model.model.language_model, self.encoder.video_places
-        x = text.embed_tokens(ids)
-        own = self.features[0].view(2, len(places), -1)[prompt]
-        x = torch.cat([x[:, : places[0]], own[None], x[:, places[-1] + 1 :]], 1)  # one camera: one stretch of places
-        out = text(inputs_embeds=x, position_ids=self.encoder.positions(ids.shape[1]), use_cache=False)
-        start = len(self.prompts[prompt]) - 1
-        scores = self.model.lm_head(out.last_hidden_state[0, start:-1]).float()
-        return log_likelihood(scores, self.grammar, found, thinking)
+        own = self.features[0].view(2, len(self.encoder.video_places), -1)[prompt]
+        return scored_plainly(self.model, self.encoder, self.grammar, self.prompts[prompt], own, found, thinking)
 
     def gradient(self) -> torch.Tensor:
         """What gathered, as one vector; nothing is left."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,10 +22,13 @@ from autovla_core.model import tiny
 from autovla_core.model.encoding import CameraView, Encoder
 from autovla_core.prompt import answer
 from autovla_core.prompt.reasoning_facts import Facts, SeenLight, SeenObject, to_line
+from autovla_core.view.log_frame import LogFrame
+from training import sft
 from training.augment import AugmentConfig
 from training.collate import Collator
 from training.datasets.reasons import ThinkingRoutes, read_reasons, summary
 
+ROOT = Path(__file__).resolve().parents[2]
 CAMERAS = (CameraView("front", 56, 84),)
 PLAIN = AugmentConfig(0.0, 0.0, 0, 0.0, 0.0, 0.0)
 PLANS = 6
@@ -71,19 +77,38 @@ def test_why_is_counted(tmp_path: Path) -> None:
     assert [row.action.longitudinal for row in rows] == ["halt"] * 6
 
 
-def test_thoughts_become_slow_answers_in_a_batch(dataset: ThinkingRoutes, codebook: Codebook) -> None:
+def collator_of(dataset: ThinkingRoutes, codebook: Codebook, **more: float) -> Collator:
     vocabulary = tiny.build_tokenizer(len(codebook))
     encoder = Encoder(tiny.build_model("n01", vocabulary, codebook, 56, 84), vocabulary, CAMERAS, len(codebook))
-    thoughts = {i: t for i, t in enumerate(dataset.samples.thought) if t is not None}
-    openings = {i: encoder.slow_ids + encoder.ids(t) + encoder.close_ids for i, t in thoughts.items()}
-    collator = Collator(dataset, encoder, codebook, np.ones(len(dataset)), PLAIN, 2, 1.0, 0, openings)
+    openings = sft.thought_ids(dataset, encoder)
+    return Collator(dataset, encoder, codebook, np.ones(len(dataset)), PLAIN, 2, 1.0, 0, openings, **more)
+
+
+def test_thoughts_become_slow_answers_in_a_batch(dataset: ThinkingRoutes, codebook: Codebook) -> None:
+    collator = collator_of(dataset, codebook)
+    encoder = collator.encoder
     batch = collator.collate(np.array([0, 1]), np.random.default_rng(0))
     slow, fast = (
         answer.parse(encoder.decode(labels[: int((weights != 0).sum())].tolist()))
         for labels, weights in zip(batch.labels, batch.weights)
     )
-    assert slow.mode is Mode.SLOW and slow.thought == thoughts[0] and fast.mode is Mode.FAST
+    assert slow.mode is Mode.SLOW and slow.thought == dataset.samples.thought[0] and fast.mode is Mode.FAST
     assert slow.tokens == tuple(dataset.samples.tokens[0])
+
+
+def test_the_token_that_chooses_the_mode_weighs_what_the_recipe_says(
+    dataset: ThinkingRoutes, codebook: Codebook
+) -> None:
+    inside, outside = (
+        collator_of(dataset, codebook, reasoning_weight=3.0, **more).collate(np.arange(2), np.random.default_rng(0))
+        for more in ({}, {"mode_weight": 0.2})
+    )
+    place = int((outside.labels[0] != outside.labels[1]).int().argmax())  # the first in which slow and fast differ
+    slow, fast = (inside.weights != 0).sum(1).tolist()
+    assert inside.weights[:, place].tolist() == pytest.approx([3.0 / slow, 1.0 / fast])
+    assert outside.weights[:, place].tolist() == pytest.approx([0.2, 0.2])
+    rest = outside.weights.sum(1) - 0.2
+    assert rest.tolist() == pytest.approx([6.0, 2.0])  # of each answer its weight, once for language, once for actions
 
 
 def test_reasons_that_do_not_belong_to_the_plans_are_refused(tmp_path: Path) -> None:
@@ -97,6 +122,43 @@ def test_reasons_that_do_not_belong_to_the_plans_are_refused(tmp_path: Path) -> 
         reasons.write_lines(log.folder, broken)
         with pytest.raises(LogError, match=message):
             read_reasons(log)
+
+
+@pytest.fixture(scope="module")
+def show_frame() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("show_frame", ROOT / "tools" / "show_frame.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def drawn(show_frame: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, tick: int) -> tuple[int, list[str]]:
+    """The exit code of the program and the lines of its picture."""
+    frames: list[LogFrame] = []
+    monkeypatch.setattr(show_frame, "draw", frames.append)
+    monkeypatch.setattr(show_frame, "save", lambda picture, out: None)
+    monkeypatch.setattr(sys, "argv", ["show_frame", str(folder), "--tick", str(tick)])
+    return show_frame.main(), [line for frame in frames for line in frame.lines]
+
+
+def test_the_thought_that_is_drawn_is_the_one_that_is_taught(
+    dataset: ThinkingRoutes, show_frame: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for plan, text in enumerate(dataset.samples.thought[:PLANS]):
+        code, lines = drawn(show_frame, monkeypatch, tmp_path / "a", 5 * plan + 4)
+        assert code == 0
+        taught = [line for line in (text or "").split("\n") if line]
+        assert lines[len(lines) - len(taught) :] == taught
+
+
+def test_a_frame_of_reasons_that_do_not_belong_to_the_plans_is_not_drawn(
+    show_frame: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path / "a")
+    reasons.write_lines(folder, reasons.read_lines(folder)[:-1])
+    assert drawn(show_frame, monkeypatch, folder, 29) == (1, [])
+    assert "5 lines of reasons for 6 plans" in capsys.readouterr().err
 
 
 def test_a_file_that_was_cut_off_or_is_of_another_kind_is_named(tmp_path: Path) -> None:

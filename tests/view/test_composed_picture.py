@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from autovla_core.contracts import Actor, Command, Control
-from autovla_core.view import hud
+from autovla_core.view import hud, overlay
 from autovla_core.view.bev import ACTORS, EGO, ROAD, BirdsEye, Lamp, LaneStrip
 from autovla_core.view.hud import Lens, View
+from autovla_core.view.paint import font
 
 LENS = Lens(x=0.0, z=2.0, fov_deg=90.0)
 
@@ -93,3 +94,41 @@ def test_the_model_view_takes_the_large_place_on_demand():
 def test_the_same_view_gives_the_same_bytes():
     full = view(tokens=range(10), infractions=["Agent ran a red light"], notes=["PAUSED"], title="demo")
     assert hud.compose(full, bird()).tobytes() == hud.compose(full, bird()).tobytes()
+
+
+def test_other_plans_are_lines_in_the_camera_and_from_above():
+    ahead = np.stack([np.linspace(2, 40, 11), np.linspace(0, 3, 11), np.zeros(11)], 1)
+    plain, fan = hud.compose(view(), bird()), hud.compose(view(fan=[ahead]), bird())
+    for region in (np.s_[:504, :896], np.s_[:, 896:]):
+        changed = np.abs(plain[region].astype(int) - fan[region]).sum(-1) > 0
+        assert 50 < changed.sum() < 4000, "a line, no area"
+
+
+def test_a_token_that_is_more_probable_has_a_longer_bar():
+    picture = hud.compose(view(tokens=[1, 2], probabilities=[1.0, 0.25]), bird())
+    green = (picture[572:577, 300:420] == (90, 235, 140)).all(-1).any(0)
+    assert green[:56].sum() == 53 and green[58:].sum() == 14
+
+
+def test_side_cameras_lie_in_the_corners_but_not_over_the_models_images():
+    sides = [np.full((126, 224, 3), grey, np.uint8) for grey in (150, 210)]
+    picture = hud.compose(view(sides=sides), bird())
+    assert picture[100, 100, 0] == 150 and picture[100, 800, 0] == 210
+    clip = np.full((4, 112, 224, 3), 30, np.uint8)
+    assert hud.compose(view(sides=sides, clip=clip), bird(), camera_large=False)[100, 100, 0] == 30
+
+
+def test_a_long_thought_shows_its_end_and_no_line_leaves_the_picture():
+    lines = overlay.wrapped("one two three\n### Intention\n" + "word " * 200, 872)
+    assert lines[:2] == ["one two three", "### Intention"]
+    assert all(font(16).getlength(line) <= 872 for line in lines)
+    assert " ".join(lines[2:]).split() == ["word"] * 200
+    shaded = hud.compose(view(thought="word " * 400), bird())
+    assert (shaded[300:370, 890] == 90).all() and (shaded[400:500, 890] < 60).all(), "six lines from below"
+
+
+def test_the_keys_and_what_is_typed_can_be_read_over_the_street():
+    plain = hud.compose(view(), bird())
+    helped = hud.compose(view(help=[("q", "quit"), ("h", "this list")], typing="turn le"), bird())
+    changed = np.abs(plain.astype(int) - helped).sum(-1) > 0
+    assert changed[250, 300] and changed[490, 20] and not changed[100, 100] and not changed[504:].any()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pygame
 import pytest
 
-from autovla_core.view.window import Window
+from autovla_core.view.window import HELP, REQUESTS, SWITCHES, Window
 
 
 @pytest.fixture
@@ -17,8 +19,14 @@ def window(monkeypatch):
     window.close()
 
 
-def press(key: int) -> None:
-    pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
+def press(*keys: int) -> None:
+    for key in keys:
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key, unicode=""))
+
+
+def write(text: str) -> None:
+    for letter in text:
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=ord(letter), unicode=letter))
 
 
 def test_the_surface_holds_the_picture_upright(window):
@@ -29,16 +37,55 @@ def test_the_surface_holds_the_picture_upright(window):
     assert window.surface.get_at((2, 30))[:3] == (0, 0, 0)
 
 
+def test_a_saved_picture_is_the_one_that_was_shown(window, tmp_path: Path):
+    picture = np.random.default_rng(0).integers(0, 255, (32, 64, 3)).astype(np.uint8)
+    window.show(picture)
+    window.save(tmp_path / "new" / "a.png")
+    saved = pygame.surfarray.array3d(pygame.image.load(str(tmp_path / "new" / "a.png"))).transpose(1, 0, 2)
+    assert np.array_equal(saved, picture)
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["a.png"], "no partial file is left"
+
+
 def test_keys_switch_what_they_say(window):
     assert not window.poll().paused
-    for key in (pygame.K_SPACE, pygame.K_v, pygame.K_m, pygame.K_n):
-        press(key)
+    press(pygame.K_SPACE, pygame.K_v, pygame.K_m, pygame.K_f, pygame.K_h)
     keys = window.poll()
-    assert keys.paused and keys.manual and keys.step and not keys.camera_large and not keys.quit
+    assert keys.paused and keys.manual and keys.fan and keys.help and not keys.camera_large and not keys.quit
     press(pygame.K_SPACE)
     assert not window.poll().paused
     press(pygame.K_q)
     assert window.poll().quit
+
+
+def test_a_request_counts_as_often_as_it_was_made(window):
+    press(pygame.K_o, pygame.K_w, pygame.K_o)
+    keys = window.poll()
+    assert [keys.take("obstacle") for _ in range(3)] == [True, True, False]
+    assert keys.take("weather") and not keys.take("route")
+
+
+def test_an_instruction_is_typed_mended_and_given(window):
+    press(pygame.K_i)
+    write("turn lefgh")
+    assert window.poll().typing == "turn lefgh", "m, v and q are letters now"
+    press(pygame.K_BACKSPACE, pygame.K_BACKSPACE)
+    write("t ")
+    press(pygame.K_RETURN)
+    keys = window.poll()
+    assert keys.instruction == "turn left" and keys.typing is None and not keys.manual
+    press(pygame.K_i)
+    write("q")
+    press(pygame.K_ESCAPE)
+    keys = window.poll()
+    assert keys.instruction and not keys.quit, "escape gives the typing up, not the window"
+    press(pygame.K_i, pygame.K_RETURN)
+    assert window.poll().instruction == ""
+
+
+def test_every_key_is_explained():
+    names = [name for name, _ in HELP]
+    assert len(set(names)) == len(names) == len(SWITCHES) - 1 + len(REQUESTS) + 1
+    assert all(text for _, text in HELP)
 
 
 def test_without_a_key_the_manual_control_is_neutral(window):

@@ -18,9 +18,11 @@ from tqdm import tqdm
 from autovla_core import geometry
 from autovla_core.contracts import PLAN_STEPS, STEP_S
 from autovla_core.errors import CodebookError
+from autovla_core.files import replacing
 from autovla_core.logs.reader import RouteLog, route_folders
-from training.codebooks import bench2drive
 from training.codebooks.synthetic import motions_of
+from training.datasets import bench2drive_files
+from training.datasets.sample import DatasetError
 
 PLANS_SCHEMA = "autovla-plans/1"
 
@@ -81,11 +83,17 @@ def _thinned(poses: np.ndarray, tick_s: float) -> Driving:
 
 
 def bench2drive_clips(root: Path) -> Driving:
-    """What the ego drove in the Bench2Drive clips below ``root``."""
-    clips = tqdm(bench2drive.clip_folders(root), desc="Bench2Drive clips", leave=False)
-    return joined(
-        from_trajectory(piece, bench2drive.PERIOD_S) for clip in clips for piece in bench2drive.ego_drives(clip)
-    )
+    """What the ego drove in the Bench2Drive clips below ``root``.
+
+    Raises:
+        CodebookError: no clip, or an annotation that cannot be read.
+    """
+    try:
+        clips = tqdm(bench2drive_files.clip_folders(root), desc="Bench2Drive clips", leave=False)
+        drives = [piece for clip in clips for piece in bench2drive_files.ego_drives(clip)]
+    except DatasetError as error:
+        raise CodebookError(str(error)) from None
+    return joined(from_trajectory(drive, bench2drive_files.FRAME_S) for drive in drives)
 
 
 def from_plans(plans: np.ndarray) -> Driving:
@@ -122,10 +130,8 @@ def known(poses: np.ndarray) -> np.ndarray:
 
 def save_plans(path: Path, plans: np.ndarray) -> None:
     """Write plans where ``npz_file`` and ``tools/inspect_codebook.py`` read them."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, schema=np.array(PLANS_SCHEMA), plans=np.asarray(plans, np.float32))
-    partial.replace(path)
 
 
 READERS: dict[str, Callable[[Path], Driving]] = {

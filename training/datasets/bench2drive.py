@@ -1,13 +1,11 @@
 """Bench2Drive clips as samples: ``<clip>/{anno/%05d.json.gz, camera/rgb_*/%05d.jpg}`` at 10 Hz, at or below the root.
 
-Poses are those of the ego's box, for the GPS of ``x`` and ``y`` is noisy; CARLA's left hand ends here. A sample is a
-frame with pictures 1.5, 1.0, 0.5 and 0 s ago; two samples of a clip are 0.5 s apart at least. Everything that a sample
-shows comes from frames up to its own.
+A sample is a frame with pictures 1.5, 1.0, 0.5 and 0 s ago; two samples of a clip are 0.5 s apart at least. Everything
+that a sample shows comes from frames up to its own.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import zlib
@@ -17,20 +15,20 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from autovla_core import frames, geometry
+from autovla_core import geometry
 from autovla_core.contracts import CLIP_IMAGES, PLAN_STEPS, Command
+from training.datasets import bench2drive_files
+from training.datasets.bench2drive_files import FRAME_S
 from training.datasets.sample import DatasetError, Sample, StoredImage
 
 CAMERAS = ("front", "front_left", "front_right", "back", "back_left", "back_right")
 SPLITS = ("all", "train", "val")
 SPLIT_FILES = ("bench2drive_base_train_val_split.json", "splits.json")  # {"train": [clips], "val": [clips]}
 OWN_VAL = 0.05  # share of clips, by name, where no split file lies below the root
-FRAME_S, STRIDE = 0.1, 5  # of the data, and frames between poses at 2 Hz
+STRIDE = 5  # frames between poses at 2 Hz
 SPEED_FRAMES = 2  # an acceleration looks back over 0.2 s
 FASTEST = 70.0  # m/s
-OFF_CENTRE_M = 3.0
 COMMANDS = ("near", "far")
-YAW = 2  # of a rotation: pitch, roll, yaw
 NOT_KNOWN = 0  # of RoadOption in some files: as VOID
 
 
@@ -46,7 +44,7 @@ class Clip:
 
 
 def prepare(root: Path, out: Path, split: str, skip_broken: bool = False) -> dict[str, int]:
-    """Read every annotation of a split once; clips that have an index are not read again.
+    """Read every annotation of a split once; clips that have an index without broken ones are not read again.
 
     Raises:
         DatasetError: no clips, an unknown split, or a damaged annotation (unless told to skip it).
@@ -55,8 +53,8 @@ def prepare(root: Path, out: Path, split: str, skip_broken: bool = False) -> dic
     folder.mkdir(parents=True, exist_ok=True)
     clips = clips_of(Path(root), split)
     for clip in tqdm(clips, desc=f"bench2drive {split}", unit="clip"):
-        file = folder / f"{clip.name}.npz"
-        if not file.exists():
+        file = _index_file(folder, clip)
+        if not file.exists() or _load(file)[1]:  # a broken annotation may have been mended
             _index(clip, file, skip_broken)
     reader = open_split(root, out, split, skip_broken=True)
     return {"clips": len(clips), "samples": len(reader), "broken": len(reader.broken)}
@@ -90,7 +88,7 @@ class Bench2Drive:
         self._clips: list[Clip] = []
         chosen = []
         for i, folder in enumerate(clips):
-            clip, broken = _load(index / f"{folder.name}.npz")
+            clip, broken = _load(_index_file(index, folder))
             self._clips.append(clip)
             self.broken += broken
             chosen += [(i, now) for now in usable(clip, _pictured(folder))]
@@ -125,9 +123,7 @@ def clips_of(root: Path, split: str) -> list[Path]:
     """
     if split not in SPLITS:
         raise DatasetError(f"bench2drive has no split {split!r}; it has {', '.join(SPLITS)}")
-    found = sorted(folder.parent for folder in root.rglob("anno") if folder.is_dir())
-    if not found:
-        raise DatasetError(f"no clip below {root}: expected <clip>/anno/00000.json.gz (unpack the archives)")
+    found = bench2drive_files.clip_folders(root)
     names = [clip.name for clip in found]
     if len(set(names)) != len(names):
         raise DatasetError(f"{root}: two clips are called {next(n for n in names if names.count(n) > 1)!r}")
@@ -198,11 +194,18 @@ def _images(clip: Path, number: int) -> dict[str, tuple[StoredImage, ...]]:
     }
 
 
+def _index_file(index: Path, clip: Path) -> Path:
+    """Where a clip's index lies; names repeat between roots, so its place and its annotations' last change count."""
+    anno = (clip / "anno").resolve()
+    stamp = hashlib.sha256(f"{anno} {anno.stat().st_mtime_ns}".encode()).hexdigest()[:16]
+    return index / f"{clip.name}-{stamp}.npz"
+
+
 def _index(clip: Path, file: Path, skip_broken: bool) -> None:
     rows, broken = [], []
-    for source in sorted(clip.glob("anno/*.json.gz")):
+    for number, source in bench2drive_files.annotations(clip).items():
         try:
-            rows.append((int(source.name.split(".")[0]), *_row(source)))
+            rows.append((number, *_row(source)))
         except DatasetError as error:
             if not skip_broken:
                 raise
@@ -221,7 +224,7 @@ def _load(file: Path) -> tuple[Clip, list[str]]:
             rows, broken = archive["rows"], archive["broken"].tolist()
     except FileNotFoundError:
         raise DatasetError(
-            f"bench2drive: {file.stem} is not prepared; run python -m training.prepare bench2drive"
+            f"bench2drive: {file.stem} is not prepared, or changed since; run python -m training.prepare bench2drive"
         ) from None
     except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
         raise DatasetError(f"{file} is damaged ({error!r}); remove it and prepare again") from None
@@ -245,17 +248,12 @@ def _row(file: Path) -> tuple[float, float, float, float, int, int]:
     Raises:
         DatasetError: damaged, without an ego, or numbers that cannot be.
     """
+    facts, pose = bench2drive_files.read(file)
     try:
-        facts = json.loads(gzip.decompress(file.read_bytes()))
-        ego = next(box for box in facts["bounding_boxes"] if box["class"] == "ego_vehicle")
-        carla_place, carla_centre = (np.asarray(ego[key], float)[:2] for key in ("location", "center"))
-        pose = frames.pose_from_carla(carla_centre[0], carla_centre[1], float(ego["rotation"][YAW]))
         speed = float("nan") if facts["speed"] is None else float(facts["speed"])
         commands = tuple(_command(facts[f"command_{name}"]) for name in COMMANDS)
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
-        raise DatasetError(f"{file} is no Bench2Drive annotation with an ego: {error!r}") from None
-    if not np.isfinite(pose).all() or np.hypot(*(carla_place - carla_centre)) > OFF_CENTRE_M:
-        raise DatasetError(f"{file}: the ego's box centre {carla_centre} is not near its location {carla_place}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{file} is no Bench2Drive annotation: {error!r}") from None
     if abs(speed) > FASTEST:
         raise DatasetError(f"{file}: speed {speed}, expected m/s")
     return (*(float(v) for v in pose), speed, *commands)

@@ -36,6 +36,18 @@ class SourceConfig:
     limit: int | None = None  # the first so many samples of each side; None: all
 
 
+@dataclass(frozen=True)
+class MixtureConfig:
+    """Where samples come from and how often each kind is drawn."""
+
+    routes: tuple[Path, ...] = ()  # folders of route logs
+    cache: Path = Path("data/cache")  # decoded images and tokens
+    sources: tuple[SourceConfig, ...] = ()  # other data sets, prepared by training.prepare
+    routes_weight: float = 1.0  # share of the draws that route logs get beside ``sources``
+    held_out: float = 0.08  # share of routes, by name
+    frequency: dict[str, float] = field(default_factory=dict)  # event (datasets.routes.EVENTS) -> weight
+
+
 class Part(Protocol):
     """What a mixture is made of: ``RouteDataset`` or ``SampledDataset``."""
 
@@ -83,7 +95,18 @@ def open_source(
     """The training side of a source and its held-out side (None when no scene fell to it).
 
     Raises:
-        DatasetError: a split that benchmarks are scored on, or what opening it finds wrong.
+        DatasetError: see ``read_source``.
+    """
+    reader, sides = read_source(source, i_know)
+    made = [SampledDataset(reader, cameras, codebook, cache, side, workers) if side else None for side in sides]
+    return made[0], made[1]
+
+
+def read_source(source: SourceConfig, i_know: bool) -> tuple[Reader, tuple[list[int], list[int]]]:
+    """A source's reader, and the numbers of its training samples and of its held-out ones, which may be none.
+
+    Raises:
+        DatasetError: a split that benchmarks are scored on, what opening it finds wrong, or nothing left to train on.
     """
     split = source.split or registry.entry(source.dataset).train
     registry.refuse_held_out(source.dataset, split, i_know)
@@ -91,11 +114,9 @@ def open_source(
     if source.thoughts is not None:
         reader = Annotated(reader, annotation_file.read(source.thoughts))
     training, held_out = split_scenes(reader, source.held_out)
-    sides = [numbers[: source.limit] for numbers in (training, held_out)]
-    made = [SampledDataset(reader, cameras, codebook, cache, side, workers) if side else None for side in sides]
-    if made[0] is None:
+    if not training:
         raise DatasetError(f"{source.dataset} {split}: every scene is held out; lower held_out ({source.held_out})")
-    return made[0], made[1]
+    return reader, (training[: source.limit], held_out[: source.limit])
 
 
 def split_scenes(reader: Reader, share: float) -> tuple[list[int], list[int]]:

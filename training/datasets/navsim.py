@@ -2,7 +2,7 @@
 
 Below ``root``, as the devkit's download scripts leave it: ``navsim_logs/<data>/<log>.pkl``,
 ``sensor_blobs/<data>/<log>/CAM_F0/....jpg``, ``maps/`` for scores, and for a filtered split
-``scene_filters/<split>.yaml`` (``navsim_splits``).
+``scene_filters/<split>.yaml`` (``navsim_splits``). A two-stage split has synthetic scenes too (``navsim_synthetic``).
 
 The logs place the rear axle; a sample's poses are those of the box centre, as everywhere in this project, unless
 ``point`` says otherwise. The benchmark's plans have 8 poses (4 s); a sample has ten, and the log goes on long enough
@@ -20,13 +20,13 @@ from autovla_core.geometry import relative
 from autovla_core.scoring.pdm_types import PACIFICA
 from training.datasets import navsim_splits
 from training.datasets.navsim_index import FRAME_COLUMNS, SAMPLE_COLUMNS, index_folder, long_path, prepare, read_about
-from training.datasets.navsim_judge import Judge, judge_of, terms_of
+from training.datasets.navsim_judge import Judge, columns_of, judge_of
 from training.datasets.navsim_logs import CAMERAS
 from training.datasets.navsim_splits import TEST_SPLITS, refuse_test_split
 from training.datasets.rear_axle import centre_from_rear
 from training.datasets.sample import DatasetError, Sample, StoredImage
 
-__all__ = ["TEST_SPLITS", "NavsimReader", "open_split", "prepare", "refuse_test_split", "score"]
+__all__ = ["TEST_SPLITS", "NavsimReader", "open_split", "prepare", "refuse_test_split", "score", "scores"]
 
 POINTS = {"centre": PACIFICA.rear_axle_to_center, "rear_axle": 0.0}  # whose poses; metres ahead of the rear axle
 
@@ -42,7 +42,7 @@ class NavsimReader:
         self._ahead_m = POINTS[point]
         self.broken: list[str] = list(about["broken"])
         self.logs: tuple[str, ...] = tuple(about["logs"])
-        self._blobs = navsim_splits.blobs(root, split)
+        self._drives: tuple[str, ...] = tuple(about["drives"])
         self._columns = {
             key: np.load(folder / f"{key}.npy", mmap_mode="r", allow_pickle=False)
             for key in (*FRAME_COLUMNS, *SAMPLE_COLUMNS)
@@ -56,7 +56,8 @@ class NavsimReader:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         frame = int(self._columns["frame"][index])
-        log = self.logs[self._columns["log"][index]]
+        number = int(self._columns["log"][index])
+        log = self.logs[number]
         speed, _, acceleration, _ = map(float, self._columns["dynamics"][frame])
         poses, mask = self._future(frame, int(self._columns["future"][index]))
         return Sample(
@@ -68,8 +69,9 @@ class NavsimReader:
             history=self._relative(frame, slice(frame - CLIP_IMAGES + 1, frame)),
             poses=poses,
             mask=mask,
-            scene=log,
+            scene=self._drives[number],
             extra={
+                "log": log,
                 "record": int(self._columns["record"][index]),
                 "map": self._columns["map"][index].decode(),
                 "rear_axle": np.array(self._columns["pose"][frame]),  # (3,) world
@@ -84,9 +86,11 @@ class NavsimReader:
 
     def _images(self, log: str, frame: int) -> dict[str, tuple[StoredImage, ...]]:
         names = self._columns["images"][frame - CLIP_IMAGES + 1 : frame + 1]
+        blobs = navsim_splits.blobs(self.root, self.split, log)
         return {
-            camera: tuple(StoredImage(self._blobs / long_path(log, name.decode())) for name in names[:, column])
+            camera: tuple(StoredImage(blobs / long_path(log, name.decode())) for name in names[:, column])
             for column, camera in enumerate(CAMERAS)
+            if all(names[:, column])  # a synthetic scene may lack some cameras
         }
 
     def _relative(self, frame: int, rows: slice) -> np.ndarray:
@@ -142,5 +146,10 @@ def score(plan: np.ndarray, sample: Sample) -> dict[str, float]:
     Raises:
         DatasetError: logs, maps or the cache lack what a score needs.
     """
+    return {name: float(values[0]) for name, values in scores(plan[None], sample).items()}
+
+
+def scores(plans: np.ndarray, sample: Sample) -> dict[str, np.ndarray]:
+    """``score`` of plans (P, 10, 3), each term (P,)."""
     judge = sample.extra["judge"]
-    return {} if judge is None else terms_of(judge(plan[None], sample))
+    return {} if judge is None else columns_of(judge(plans, sample))

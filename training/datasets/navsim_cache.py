@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import lzma
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import shapely
@@ -203,6 +203,17 @@ def _scene(cache: Memory) -> PdmScene:
 
 def _plain(value: object) -> object:
     return value.value if isinstance(value, _Array) else value
+
+
+def plain(value: object) -> object:
+    """A value out of a pickle read with ``ALLOWED``: arrays and paths at any depth as arrays and text."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(plain, value))
+    if isinstance(value, Memory) and type(value).__name__ == "PosixPath":
+        return str(PurePosixPath(*map(str, value.args)))
+    return _plain(value)
 
 
 def _pose(state: Memory) -> np.ndarray:

@@ -9,19 +9,19 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from autovla_core.contracts import CLIP_IMAGES, PLAN_STEPS
-from training.datasets import navsim_logs, navsim_splits
+from training.datasets import navsim_logs, navsim_splits, navsim_synthetic
 from training.datasets.navsim_logs import CAMERAS, Log
-from training.datasets.navsim_splits import SceneFilter
+from training.datasets.navsim_splits import SYNTHETIC, SceneFilter
 from training.datasets.sample import DatasetError
 
-SCHEMA = 1
+SCHEMA = 2
 FRAME_COLUMNS = ("token", "pose", "dynamics", "command", "images")
 SAMPLE_COLUMNS = ("frame", "record", "future", "log", "map")
 
@@ -50,8 +50,9 @@ def prepare(root: Path, out: Path, split: str, skip_broken: bool = False) -> dic
     parts = folder / f"parts-{_digest(chosen, skip_broken, logs)}"
     parts.mkdir(parents=True, exist_ok=True)
     for name in tqdm(names, desc=f"navsim {split}", unit="log"):
-        if not (parts / f"{name}.npz").exists():
-            _write_part(parts / f"{name}.npz", _index_log(root, split, name, chosen, skip_broken))
+        part = _part(parts, name)
+        if not part.exists():
+            _write_part(part, _index_log(root, split, name, chosen, skip_broken))
     counts = _merge(parts, names, folder, split, chosen, skip_broken)
     shutil.rmtree(parts)
     return counts
@@ -69,25 +70,58 @@ def _log_names(root: Path, split: str, chosen: SceneFilter) -> list[str]:
     names = sorted(path.stem for path in folder.glob("*.pkl"))
     if not names:
         raise DatasetError(f"no logs (*.pkl) in {folder}; split {split!r} needs the devkit's logs there")
-    return [name for name in names if chosen.logs is None or name in chosen.logs]
+    wanted = [name for name in names if chosen.logs is None or name in chosen.logs]
+    return wanted + (_synthetic_names(root, split) if navsim_splits.split(split).two_stage else [])
+
+
+def _synthetic_names(root: Path, split: str) -> list[str]:
+    folder = navsim_splits.log_path(root, split, f"{SYNTHETIC}x").parent
+    names = sorted(path.stem for path in folder.glob("*.pkl"))
+    if not names:
+        raise DatasetError(f"no synthetic scenes (*.pkl) in {folder}; split {split!r} needs the devkit's there")
+    return [SYNTHETIC + name for name in names]
+
+
+def _part(parts: Path, name: str) -> Path:
+    return parts / f"{name.replace('/', '-')}.npz"
+
+
+def _read_any(path: Path, name: str, broken: dict[int, str] | None) -> tuple[Log, str]:
+    """The records up to now of a synthetic scene, or a whole log; and the drive that they belong to."""
+    if not name.startswith(SYNTHETIC):
+        return navsim_logs.read_log(path, broken), name
+    scene = navsim_synthetic.read_scene(path)
+    return replace(navsim_logs.log_of(scene.seen, path, broken, every_camera=False), name=name), scene.log
+
+
+def _moments(log: Log, name: str, chosen: SceneFilter) -> list[int]:
+    """What is planned at: what the filter selects, or a synthetic scene's last record."""
+    if not name.startswith(SYNTHETIC):
+        return navsim_splits.moments(log.tokens, log.has_route, chosen)
+    now = len(log) - 1
+    return [now] if chosen.synthetic is None or log.tokens[now] in chosen.synthetic else []
 
 
 def _index_log(root: Path, split: str, name: str, chosen: SceneFilter, skip_broken: bool) -> dict[str, np.ndarray]:
     """Columns of one log's records and samples; a broken log has none, only its reason."""
     reasons: dict[int, str] = {}
+    path = navsim_splits.log_path(root, split, name)
     try:
-        log = navsim_logs.read_log(navsim_splits.log_path(root, split, name), reasons if skip_broken else None)
+        log, drive = _read_any(path, name, reasons if skip_broken else None)
     except DatasetError as error:
         if not skip_broken:
             raise
         return {"broken": np.array([str(error)]), "broken_token": np.array([], np.bytes_)}
-    where = f"log {navsim_splits.log_path(root, split, name)}"
-    now = navsim_splits.moments(log.tokens, log.has_route, chosen)
-    files = _Files(navsim_splits.blobs(root, split))
+    where = f"log {path}"
+    now = _moments(log, name, chosen)
+    files = _Files(navsim_splits.blobs(root, split, name))
     problems = {i: problem for i in now if (problem := _problem(log, i, reasons, files, where))}
     if problems and not skip_broken:
         raise DatasetError(next(iter(problems.values())))
-    return _columns(log, [i for i in now if i not in problems], problems)
+    kept = [i for i in now if i not in problems]
+    if name.startswith(SYNTHETIC) and not now:
+        return {"broken": np.array([], np.str_), "broken_token": np.array([], np.bytes_)}
+    return {**_columns(log, kept, problems), "drive": np.array(drive)}
 
 
 class _Files:
@@ -115,7 +149,7 @@ def _problem(log: Log, now: int, reasons: dict[int, str], files: _Files, where: 
     if not navsim_logs.unbroken(log.times_s, first, now):
         return f"{moment}: the {CLIP_IMAGES} records up to it are not 0.5 s apart"
     for path in log.images[first : now + 1].flat:
-        if not files.has(path):
+        if path and not files.has(path):
             return f"{moment}: no image {files.root / path}; clips need the sensor blobs with history"
     return ""
 
@@ -168,7 +202,7 @@ def _merge(
     parts: Path, names: Sequence[str], folder: Path, split: str, chosen: SceneFilter, skip_broken: bool
 ) -> dict[str, int]:
     """Join the parts into one file per column, which a reader maps into memory."""
-    loaded = [_read_part(parts / f"{name}.npz") for name in names]
+    loaded = [_read_part(_part(parts, name)) for name in names]
     broken = [str(text) for part in loaded for text in part["broken"]]
     kept = [(i, part) for i, part in enumerate(loaded) if len(part.get("frame", ()))]
     if not kept:
@@ -191,7 +225,9 @@ def _merge(
         "images": _image_count(columns["frame"]),
         "broken": len(broken),
     }
-    about = {"schema": SCHEMA, "split": split, "logs": list(names), "counts": counts, "broken": broken}
+    drives = [str(part.get("drive", name)) for name, part in zip(names, loaded)]
+    about = {"schema": SCHEMA, "split": split, "logs": list(names), "drives": drives, "counts": counts}
+    about["broken"] = broken
     _write_index(folder, columns, about)
     return counts
 
@@ -207,11 +243,12 @@ def _image_count(frames: np.ndarray) -> int:
 
 
 def _lost_tokens(known: set[str], chosen: SceneFilter, skip_broken: bool, split: str) -> list[str]:
-    """Tokens of the filter that no readable log has."""
-    lost = sorted((chosen.tokens or frozenset()) - known)
+    """Tokens of the filter that no readable log or synthetic scene has."""
+    wanted = (chosen.tokens or frozenset()) | (chosen.synthetic or frozenset())
+    lost = sorted(wanted - known)
     if lost and not skip_broken:
         raise DatasetError(
-            f"navsim split {split!r}: {len(lost)} of {len(chosen.tokens or ())} tokens of its filter are in no log "
+            f"navsim split {split!r}: {len(lost)} of {len(wanted)} tokens of its filter are in no log "
             f"(the first: {lost[0]}); are all logs of the split there?"
         )
     return [f"token {token}: in no log that can be read" for token in lost]

@@ -123,7 +123,11 @@ def judge_of(score: str, root: Path, split: str, cache: str = "") -> Judge | Non
     return Judge(scenes, known[score])
 
 
+def columns_of(scores: PdmScores) -> dict[str, np.ndarray]:
+    """The devkit's columns (P,) of all plans."""
+    return {name: getattr(scores, field) for name, field in TERMS[scores.version].items()}
+
+
 def terms_of(scores: PdmScores, plan: int = 0) -> dict[str, float]:
     """The devkit's columns of one plan."""
-    columns = TERMS[scores.version]
-    return {name: float(getattr(scores, field)[plan]) for name, field in columns.items()}
+    return {name: float(values[plan]) for name, values in columns_of(scores).items()}

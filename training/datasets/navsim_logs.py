@@ -53,7 +53,7 @@ class Log:
     commands: np.ndarray  # (F,) Command
     maps: tuple[str, ...]
     has_route: np.ndarray  # (F,) bool
-    images: np.ndarray  # (F, 8) str: paths below the split's sensor blobs, in the order of ``CAMERAS``
+    images: np.ndarray  # (F, 8) str: paths below the split's sensor blobs, in the order of ``CAMERAS``; "": no picture
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -91,13 +91,18 @@ def read_log(path: Path, broken: dict[int, str] | None = None) -> Log:
     return log_of(read_records(path), path, broken)
 
 
-def log_of(records: Sequence[Mapping[str, object]], path: Path, broken: dict[int, str] | None = None) -> Log:
-    """The columns of records that ``read_records`` gave; ``broken`` as in ``read_log``."""
+def log_of(
+    records: Sequence[Mapping[str, object]], path: Path, broken: dict[int, str] | None = None, every_camera: bool = True
+) -> Log:
+    """The columns of records that ``read_records`` gave; ``broken`` as in ``read_log``.
+
+    Without ``every_camera`` one will do: a synthetic scene need not have all.
+    """
     rows = []
     for index, record in enumerate(records):
         where = f"log {path}, record {index} ({record.get('token')!r})"
         try:
-            rows.append(_row(record, where))
+            rows.append((*_row(record, where), _image_paths(record, where, every_camera)))
         except DatasetError as error:
             if broken is None:
                 raise
@@ -128,7 +133,6 @@ def _row(record: Mapping[str, object], where: str) -> tuple:
         command(record, where),
         text(record, "map_location", where),
         len(listed(record, "roadblock_ids", where)) > 0,
-        _image_paths(record, where),
     )
 
 
@@ -200,12 +204,15 @@ def command(record: Mapping[str, object], where: str) -> Command:
     return COMMANDS[int(one_hot.argmax())]
 
 
-def _image_paths(record: Mapping[str, object], where: str) -> list[str]:
-    cameras = value(record, "cams", where)
-    if not isinstance(cameras, dict) or (missing := [name for name in CAMERAS.values() if name not in cameras]):
-        lacking = missing if isinstance(cameras, dict) else list(CAMERAS.values())
+def _image_paths(record: Mapping[str, object], where: str, every_camera: bool) -> list[str]:
+    found = value(record, "cams", where)
+    cameras = found if isinstance(found, dict) else {}
+    lacking = [name for name in CAMERAS.values() if name not in cameras]
+    if lacking and (every_camera or len(lacking) == len(CAMERAS)):
         raise DatasetError(f"{where}: cams lacks {', '.join(lacking)}")
-    return [_inside(text(cameras[name], "data_path", f"{where}, {name}"), where) for name in CAMERAS.values()]
+    known = {name: cameras[name] for name in CAMERAS.values() if name in cameras}
+    paths = {name: _inside(text(camera, "data_path", f"{where}, {name}"), where) for name, camera in known.items()}
+    return [paths.get(name, "") for name in CAMERAS.values()]
 
 
 def _inside(path: str, where: str) -> str:

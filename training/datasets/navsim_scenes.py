@@ -15,10 +15,10 @@ import shapely
 from autovla_core.footprints import corners
 from autovla_core.geometry import relative, transform_points
 from autovla_core.scoring.pdm_types import AGENTS, PACIFICA, EgoState, PdmScene, PosePlan, Track, TrackKind
-from training.datasets import navsim_logs
+from training.datasets import navsim_logs, navsim_synthetic
 from training.datasets.navsim_maps import Maps
 from training.datasets.navsim_route import route
-from training.datasets.navsim_splits import log_path
+from training.datasets.navsim_splits import SYNTHETIC, log_path
 from training.datasets.sample import DatasetError, Sample
 
 MAP_RADIUS_M = 100.0
@@ -52,23 +52,30 @@ class Scenes:
         Raises:
             DatasetError: a record, the map or the route cannot be used; the text names it.
         """
-        path = log_path(self.root, self.split, sample.scene)
-        return scene_of(self._log(path), int(sample.extra["record"]), path, self.maps)
+        path, records, index = self._at(sample)
+        driven = not str(sample.extra["log"]).startswith(SYNTHETIC)
+        return scene_of(records, index, path, self.maps, driven)
 
     def ego(self, sample: Sample) -> EgoState:
         """The ego alone."""
-        path, index = log_path(self.root, self.split, sample.scene), int(sample.extra["record"])
-        records = self._log(path)
+        path, records, index = self._at(sample)
         return ego_of(records[index], _where(path, records, index))
 
-    def _log(self, path: Path) -> list[dict]:
+    def _at(self, sample: Sample) -> tuple[Path, list[dict], int]:
+        """The file that a sample is from, its records, and the one that is now."""
+        name = str(sample.extra["log"])
+        path = log_path(self.root, self.split, name)
         if path != self._path:
-            self._records, self._path = navsim_logs.read_records(path), path
-        return self._records
+            synthetic = name.startswith(SYNTHETIC)
+            self._records = navsim_synthetic.read_scene(path).records if synthetic else navsim_logs.read_records(path)
+            self._path = path
+        return path, self._records, int(sample.extra["record"])
 
 
-def scene_of(records: Sequence[Record], now: int, path: Path, maps: Maps) -> PdmScene:
+def scene_of(records: Sequence[Record], now: int, path: Path, maps: Maps, driven: bool = True) -> PdmScene:
     """The scene at record ``now`` of a log; the next records are taken as they come, as the benchmark takes them.
+
+    ``driven``: the records after now say where a human drove; those of a synthetic scene do not.
 
     Raises:
         DatasetError: fewer than 4 s follow, or something is missing or broken.
@@ -89,7 +96,7 @@ def scene_of(records: Sequence[Record], now: int, path: Path, maps: Maps) -> Pdm
         tracks=tracks_of([(records[i], wheres[i]) for i in future]),
         red_lights=_red_lights([(records[i], wheres[i]) for i in future]),
         history=_history(records, now, path),
-        human=_human(records, now, path),
+        human=_human(records, now, path) if driven else None,
     )
 
 

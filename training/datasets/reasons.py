@@ -41,20 +41,13 @@ def read_reasons(log: RouteLog) -> list[Reasoned]:
     Raises:
         LogError: no reasons, a line that is broken, or lines that are not those of the plans.
     """
-    lines, ticks = reasons.read_lines(log.folder), log.plans["tick"]
-    if len(lines) != len(ticks):
-        raise LogError(f"{log.folder}: {len(lines)} lines of reasons for {len(ticks)} plans")
     found = []
-    for number, (line, tick, poses) in enumerate(zip(lines, ticks, log.plans["poses"])):
+    for number, (line, poses) in enumerate(zip(reasons.lines_of_plans(log), log.plans["poses"]), start=2):
         try:
             facts = from_line(line)
         except FactsError as error:
-            raise LogError(f"{log.folder / reasons.REASONS_FILE}, line {number + 2}: {error}") from None
-        if facts.tick != tick:
-            raise LogError(
-                f"{log.folder}: line {number + 2} of the reasons is of tick {facts.tick}, the plan of {tick}"
-            )
-        found.append(reasoned(facts, poses, f"{log.meta.town}/{log.meta.route_id}/{log.meta.seed}/{tick}"))
+            raise LogError(f"{log.folder / reasons.REASONS_FILE}, line {number}: {error}") from None
+        found.append(reasoned(facts, poses, reasons.thought_seed(log.meta, facts.tick)))
     return found
 
 

@@ -3,7 +3,8 @@
 A data set's module is imported when it is asked for. It gives two functions:
   prepare(root, out, split, skip_broken=False) -> counts        writes an index below ``out``, once
   open_split(root, out, split, skip_broken=False, **options) -> Reader
-and, if it has metrics of its own, ``score(plan, sample) -> {metric: value}`` for a plan (10, 3) in the sample's frame.
+and, if it has metrics of its own, ``score(plan, sample) -> {metric: value}`` for a plan (10, 3) in the sample's frame;
+where that is cheaper, also ``scores(plans, sample) -> {metric: (P,)}`` for plans (P, 10, 3) of one sample.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from training.datasets.sample import DatasetError, Reader, Sample
 from training.datasets.sampled import known_poses
 
 Score = Callable[[np.ndarray, Sample], dict[str, float]]
+Scores = Callable[[np.ndarray, Sample], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Entry:
     higher_is_better: bool = False  # of ``rank``
     evaluate: str = ""  # split that is scored unless another is named
     train: str = ""  # split that is trained on unless another is named
+    part_of: Mapping[str, str] = field(default_factory=dict)  # split -> the whole that its samples are from
     options: Mapping[str, str] = field(default_factory=dict)  # of ``open_split``: name -> what it means
 
 
@@ -47,11 +50,12 @@ DATASETS: Mapping[str, Entry] = {
     ),
     "navsim": Entry(
         "training.datasets.navsim",
-        held_out=("navtest", "test", "warmup_test_e2e", "private_test_e2e"),
+        held_out=("navtest", "test", "warmup_test_e2e", "private_test_e2e", "navhard_two_stage", "warmup_two_stage"),
         rank="score",
         higher_is_better=True,
         evaluate="navtest",
         train="navtrain",
+        part_of={"navmini": "mini", "navtrain": "trainval", "navtest": "test", "navhard_two_stage": "test"},
         options={
             "point": "centre or rear_axle",
             "score": "pdms, epdms or none",
@@ -63,12 +67,13 @@ DATASETS: Mapping[str, Entry] = {
         held_out=("test", "test_submission"),  # the paper trains on val too
         evaluate="val",
         train="train",
+        part_of={"val_rated": "val", "test_submission": "test"},
         options={"point": "centre or rear_axle"},
     ),
     "cot": Entry("training.datasets.cot", held_out=("test", "val"), evaluate="val", train="train"),
     "bench2drive": Entry(
         "training.datasets.bench2drive",
-        held_out=("val",),
+        held_out=("val", "all"),  # all holds val
         evaluate="val",
         train="train",
         options={"command": "near or far: whose waypoint's command is told"},
@@ -115,6 +120,27 @@ def score(name: str, plan: np.ndarray, sample: Sample) -> dict[str, float]:
     found = open_loop.displacement(plan[:, :2], case)
     own: Score | None = vars(_module(name)).get("score")
     return found if own is None else found | own(plan, sample)
+
+
+def scores(name: str, plans: np.ndarray, sample: Sample) -> dict[str, np.ndarray]:
+    """Metrics (P,) of plans (P, 10, 3) of one sample: the data set's ``scores``, or ``score`` of each plan."""
+    together: Scores | None = vars(_module(name)).get("scores")
+    if together is not None:
+        return together(plans, sample)
+    rows = [score(name, plan, sample) for plan in plans]
+    return {metric: np.array([row[metric] for row in rows]) for metric in rows[0]}
+
+
+def share(name: str, split: str, other: str) -> bool:
+    """Whether two splits have samples in common: the same one, or one that the other is part of."""
+    part_of = entry(name).part_of
+    return split == other or part_of.get(split) == other or part_of.get(other) == split
+
+
+def cluster(name: str, sample: Sample) -> str:
+    """The group of a sample over which its challenge takes the mean of means; empty if it has none."""
+    of: Callable[[Sample], str] | None = vars(_module(name)).get("cluster")
+    return "" if of is None else of(sample)
 
 
 def refuse_held_out(name: str, split: str, i_know: bool) -> None:

@@ -20,7 +20,7 @@ from autovla_core.action import tokenizer
 from autovla_core.action.codebook import Codebook
 from autovla_core.contracts import CLIP_IMAGES, PLAN_STEPS
 from autovla_core.model.encoding import CameraView
-from autovla_core.model.images import fit
+from autovla_core.model.images import crop, fit
 from autovla_core.prompt import reasoning
 from training.datasets.routes import AHEAD, Samples
 from training.datasets.sample import DatasetError, Reader, Sample, StoredImage
@@ -125,21 +125,6 @@ def _sparse(file: Path, shape: tuple[int, ...]) -> np.memmap:
             stream.truncate(int(np.prod(shape, dtype=np.int64)))
         partial.replace(file)
     return np.memmap(file, np.uint8, "r+", shape=shape)
-
-
-def crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The largest middle part of a picture (H, W, 3) that has the shape ``height`` to ``width``; sky goes first.
-
-    Where rows must go, two thirds of them are taken from the top: the road is below.
-    """
-    rows, columns = image.shape[:2]
-    if rows * width > columns * height:
-        keep = max(1, round(columns * height / width))
-        top = round((rows - keep) * 2 / 3)
-        return image[top : top + keep]
-    keep = max(1, round(rows * width / height))
-    left = (columns - keep) // 2
-    return image[:, left : left + keep]
 
 
 def _checked(sample: Sample, cameras: tuple[CameraView, ...]) -> Sample:

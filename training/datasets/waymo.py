@@ -68,6 +68,23 @@ class Truth:
     cluster: str  # of scenarios; empty where not told
 
 
+def cluster(sample: Sample) -> str:
+    """The scenario cluster of a sample, over which the challenge takes its mean; empty where not told."""
+    return truth_of(sample).cluster
+
+
+def truth_of(sample: Sample) -> Truth:
+    """What the metrics compare with.
+
+    Raises:
+        ValueError: a sample of another data set.
+    """
+    truth = sample.extra.get("waymo")
+    if not isinstance(truth, Truth):
+        raise ValueError(f"{sample.id} is no sample of the Waymo data set")
+    return truth
+
+
 def prepare(root: Path, out: Path, split: str, skip_broken: bool = False) -> dict[str, int]:
     """Index the shards of a split below ``root`` and return verified counts; interrupted, it goes on where it was.
 
@@ -162,9 +179,7 @@ def score(plan: np.ndarray, sample: Sample) -> dict[str, float]:
     Raises:
         ValueError: no sample of this data set.
     """
-    truth = sample.extra.get("waymo")
-    if not isinstance(truth, Truth):
-        raise ValueError(f"{sample.id} is no sample of the Waymo data set")
+    truth = truth_of(sample)
     points = waypoints(plan, truth.ahead_m)
     terms = {f"log_ade_{s}s": ade(points, truth.future, s) for s in (3, 5) if len(truth.future)}
     if truth.rated:

@@ -8,7 +8,8 @@ What is given to the evaluator is supplied only where this Python or this machin
   Element.getchildren   gone since 3.9         distutils      gone since 3.12
   pkg_resources         gone from setuptools   agents         when CARLA's PythonAPI/carla is not on the path
 The fixed wait of 30 s for the server ends as soon as its port answers. With ``--metrics FILE`` every tick appends one
-line of what Bench2Drive's smoothness tool reads, for agents that do not record it themselves.
+line of what Bench2Drive's smoothness tool reads, for agents that do not record it themselves. With ``--scenario FILE``
+one line tells each change of the route's scenario: that it was built, was triggered, ended.
 
 Standard library only and no import of autovla_core: it also runs inside an old evaluator's environment.
 """
@@ -32,6 +33,8 @@ import xml.etree.ElementTree as ElementTree
 EVALUATOR = "leaderboard/leaderboard/leaderboard_evaluator.py"
 AGENTS_IN_CLONE = "scenario_runner/srunner/tests/carla_mocks/agents"
 BASE_CLASS_MODULE = "leaderboard.autoagents.autonomous_agent"
+SCENARIO_VARIABLE = "ScenarioRouteNumber0"  # on the evaluator's blackboard: of the only scenario of a route
+SCENARIO_STATES = {None: "absent", False: "built", True: "running"}
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVER_WAIT_S = 30  # what the evaluator sleeps after it has started the server
 LONGEST_WAIT_S = 180.0
@@ -53,13 +56,15 @@ def main():
     if options.what == "junctions":
         write_junctions(os.path.abspath(rest[0]), os.path.abspath(rest[1]), carla_root)
         return
-    metrics = os.path.abspath(options.metrics) if options.metrics else ""
+    metrics, scenario = (os.path.abspath(name) if name else "" for name in (options.metrics, options.scenario))
     os.environ["SCENARIO_RUNNER_ROOT"] = os.path.join(clone, "scenario_runner")
     os.chdir(clone)  # the evaluator opens leaderboard/data/weather.xml by a relative path
     if options.what == "evaluate":
         shorten_server_wait(_port(rest))
         if metrics:
             record_metrics(metrics)
+        if scenario:
+            record_scenario(scenario)
     path = os.path.join(clone, target)
     sys.path.insert(0, os.path.dirname(path))
     sys.argv = [path] + rest
@@ -70,6 +75,7 @@ def _options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clone", required=True, help="Bench2Drive's folder")
     parser.add_argument("--metrics", default="", help="file to append one JSON line a tick to")
+    parser.add_argument("--scenario", default="", help="file that gets one JSON line a change of the scenario")
     parser.add_argument("what", choices=("evaluate", "tool", "junctions"))
     return parser
 
@@ -225,6 +231,30 @@ def _wrap_call(base, lines):
     def recorded(self):
         if self.hero_actor is not None:
             lines.write(json.dumps(self.get_metric_info()) + "\n")
+        return call(self)
+
+    base.__call__ = recorded
+
+
+def record_scenario(file):
+    """Write each change of the route's scenario with its tick to ``file``, one JSON line each."""
+    base = importlib.import_module(BASE_CLASS_MODULE)
+    blackboard = importlib.import_module("py_trees.blackboard").Blackboard()
+    lines = open(file, "w", buffering=1)  # noqa: SIM115  lives as long as we do
+    _wrap_call_for_scenario(base.AutonomousAgent, lambda: blackboard.get(SCENARIO_VARIABLE), lines)
+
+
+def _wrap_call_for_scenario(base, variable, lines):
+    """The variable is None, False when the scenario was built, True while it runs and False again after its end."""
+    call, seen = base.__call__, {"tick": 0, "state": ""}
+
+    def recorded(self):
+        state = SCENARIO_STATES[variable()]
+        if state == "built" and seen["state"] in ("running", "ended"):
+            state = "ended"
+        if state != seen["state"]:
+            lines.write(json.dumps({"tick": seen["tick"], "state": state}) + "\n")
+        seen.update(tick=seen["tick"] + 1, state=state)
         return call(self)
 
     base.__call__ = recorded

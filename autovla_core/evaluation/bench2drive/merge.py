@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from autovla_core.errors import RouteError
 from autovla_core.evaluation.bench2drive.clone import RouteFile
 from autovla_core.evaluation.bench2drive.jobs import read_events, read_records
+from autovla_core.files import write_whole
 from autovla_core.scoring.bench2drive import Report, report
 from autovla_core.scoring.bench2drive_abilities import junction_mark
 from autovla_core.scoring.bench2drive_comfort import Motion, motion_of
@@ -153,9 +153,7 @@ def as_json(merged: Merged) -> dict[str, object]:
 
 def write_json(file: Path, document: Mapping[str, object]) -> None:
     """Replace a file as a whole."""
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(json.dumps(document, indent=4) + "\n", encoding="utf-8")
-    os.replace(partial, file)
+    write_whole(file, json.dumps(document, indent=4) + "\n")
 
 
 def _run_of(folder: Path) -> dict[str, object]:

@@ -84,8 +84,10 @@ def slots_of(workers: int, gpus: Sequence[str], adapters: Sequence[str], port: i
     ]
 
 
-def command(run: Run, job: Job, slot: Slot, ports: tuple[int, int], result: Path, metrics: Path) -> list[str]:
-    """The evaluator's command line for one route."""
+def command(
+    run: Run, job: Job, slot: Slot, ports: tuple[int, int], result: Path, metrics: Path, scenario: Path
+) -> list[str]:
+    """The evaluator's command line for one route; the launcher writes ``metrics`` and ``scenario`` beside."""
     options = {
         "--port": ports[0],
         "--traffic-manager-port": ports[1],
@@ -101,8 +103,9 @@ def command(run: Run, job: Job, slot: Slot, ports: tuple[int, int], result: Path
         "--gpu-rank": slot.adapter,
         "--timeout": run.timeout_s,
     }
-    start = [run.python, "-u", LAUNCHER, "--clone", run.clone.folder, "--metrics", metrics.resolve(), "evaluate"]
-    return [str(part) for part in [*start, *(f"{name}={value}" for name, value in options.items())]]
+    start = [run.python, "-u", LAUNCHER, "--clone", run.clone.folder]
+    records = ["--metrics", metrics.resolve(), "--scenario", scenario.resolve(), "evaluate"]
+    return [str(part) for part in [*start, *records, *(f"{name}={value}" for name, value in options.items())]]
 
 
 def environment(run: Run, slot: Slot, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from autovla_core.evaluation.bench2drive.attempt import Attempt, Order, end_mark
 from autovla_core.evaluation.bench2drive.jobs import NEVER_AGAIN, SPOILT, Job, Jobs, read_record
 from autovla_core.evaluation.bench2drive.orders import Run, Slot, command, environment
 from autovla_core.evaluation.bench2drive.watch import judge
+from autovla_core.files import write_whole
 
 LOOK_EVERY_S = 0.2
 LOCK_WAIT_S = 3.0  # for the guardian of a call that was just killed
@@ -79,15 +79,17 @@ class Supervisor:
     def _start(self, job: Job, slot: Slot, now_s: float) -> Attempt:
         port, manager = slot.free_ports()
         name = f"route_{job.route}_attempt{job.attempt}"
-        work = self.run.out / "work"
+        log, work = self.run.out / "logs" / f"{name}.log", self.run.out / "work"
+        result, metrics = work / f"{name}.json", work / f"{name}.metrics.jsonl"
+        scenario = log.with_suffix(".scenario.jsonl")
         order = Order(
             job,
-            command(self.run, job, slot, (port, manager), work / f"{name}.json", work / f"{name}.metrics.jsonl"),
+            command(self.run, job, slot, (port, manager), result, metrics, scenario),
             environment(self.run, slot, self._environment),
             f"{self.mark}/{slot.index}/",
-            self.run.out / "logs" / f"{name}.log",
-            work / f"{name}.json",
-            work / f"{name}.metrics.jsonl",
+            log,
+            result,
+            metrics,
         )
         return Attempt(order, now_s)
 
@@ -142,10 +144,7 @@ def keep_metrics(lines: Path, folder: Path, record: Mapping) -> None:
         lines.unlink(missing_ok=True)
         return
     whole = [line for line in lines.read_text(encoding="utf-8").split("\n")[:-1] if line]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(".metric_info.partial")
-    partial.write_text("{" + ",\n".join(f'"{i}": {line}' for i, line in enumerate(whole)) + "}\n", encoding="utf-8")
-    os.replace(partial, target)
+    write_whole(target, "{" + ",\n".join(f'"{i}": {line}' for i, line in enumerate(whole)) + "}\n")
     lines.unlink()
 
 
@@ -180,7 +179,5 @@ def _claim(run: Run) -> str:
             )
         return mark
     mark = uuid.uuid4().hex
-    partial = file.with_name(".run.json.partial")
-    partial.write_text(json.dumps({"mark": mark, "run": identity}, indent=4) + "\n", encoding="utf-8")
-    os.replace(partial, file)
+    write_whole(file, json.dumps({"mark": mark, "run": identity}, indent=4) + "\n")
     return mark

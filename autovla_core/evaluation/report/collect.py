@@ -92,7 +92,7 @@ def read_run(name: str, file: str | Path, routes: Sequence[str | Path] = ()) -> 
         records, progress = document["_checkpoint"]["records"], document["_checkpoint"].get("progress") or []
         run = dict(document.get("run", {}))
         known = _known_routes(file, run, routes)
-        drives = tuple(_drive(record, known) for record in records)
+        drives = tuple(_drive(record, known, str(run.get("weather") or "")) for record in records)
     except OSError as error:
         raise RouteError(f"cannot read the results file {file}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -142,7 +142,8 @@ def _known_routes(file: Path, run: Mapping[str, object], routes: Sequence[str | 
     return {route.id: route for route in read_routes(given[told])}
 
 
-def _drive(record: Mapping, known: Mapping[str, Route]) -> Drive:
+def _drive(record: Mapping, known: Mapping[str, Route], weather: str) -> Drive:
+    """``weather``: of the whole run, in place of the routes' own."""
     route, _, repetition = record["route_id"].removeprefix("RouteScenario_").rpartition("_rep")
     scenario = _scenario(record, known.get(route))
     letters = LETTERS.get(scenario, "")
@@ -162,7 +163,7 @@ def _drive(record: Mapping, known: Mapping[str, Route]) -> Drive:
         system_s=float(meta["duration_system"]),
         detail=str(record.get("detail", "")),
         scenario=scenario,
-        weather=_weather(record, known.get(route)),
+        weather=weather or _weather(record, known.get(route)),
         abilities=tuple(name for name, letter in ABILITIES.items() if letter in letters),
         planner={str(name): float(value) for name, value in (record.get("planner") or {}).items()},
     )

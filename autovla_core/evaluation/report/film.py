@@ -15,8 +15,8 @@ from autovla_core.errors import LogError
 WIDTH = 400  # px of a clip, at most
 
 
-def read_seconds(file: str | Path, start_s: float, end_s: float) -> tuple[list[np.ndarray], float]:
-    """Pictures (H, W, 3) uint8 RGB of a film between two of its times, scaled down, and their rate in 1/s.
+def read_seconds(file: str | Path, start_s: float, end_s: float) -> tuple[list[np.ndarray], np.ndarray]:
+    """Pictures (H, W, 3) uint8 RGB of a film between two of its times, scaled down, and when each is shown (N,) s.
 
     Raises:
         LogError: unreadable, or no picture between the two.
@@ -24,14 +24,14 @@ def read_seconds(file: str | Path, start_s: float, end_s: float) -> tuple[list[n
     try:
         with av.open(str(file)) as container:
             stream = container.streams.video[0]
-            rate = float(stream.average_rate or 10)
             container.seek(int(max(start_s, 0.0) / stream.time_base), stream=stream)
             found = list(_between(container.decode(stream), start_s, end_s))
     except (OSError, IndexError, av.FFmpegError) as error:
         raise LogError(f"cannot read the film {file}: {error}") from None
     if not found:
         raise LogError(f"the film {file} has no picture between {start_s:.1f} and {end_s:.1f} s")
-    return found, rate
+    images, times = zip(*found)
+    return list(images), np.array(times)
 
 
 def seconds_of(file: str | Path) -> float:
@@ -74,7 +74,7 @@ def jpeg(image: np.ndarray) -> bytes:
     return b"".join(bytes(packet) for packet in (*codec.encode(frame), *codec.encode(None)))
 
 
-def _between(frames: Iterator[av.VideoFrame], start_s: float, end_s: float) -> Iterator[np.ndarray]:
+def _between(frames: Iterator[av.VideoFrame], start_s: float, end_s: float) -> Iterator[tuple[np.ndarray, float]]:
     for frame in frames:
         time_s = frame.time or 0.0
         if time_s > end_s:
@@ -82,4 +82,4 @@ def _between(frames: Iterator[av.VideoFrame], start_s: float, end_s: float) -> I
         if time_s >= start_s:
             width = min(WIDTH, frame.width) // 2 * 2
             height = round(frame.height * width / frame.width / 2) * 2
-            yield frame.to_ndarray(format="rgb24", width=width, height=height)
+            yield frame.to_ndarray(format="rgb24", width=width, height=height), time_s

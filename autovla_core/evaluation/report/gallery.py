@@ -20,10 +20,10 @@ from autovla_core.logs.plans import PLAN_LINES, LoggedPlan, read_plans
 from autovla_core.logs.reader import RouteLog
 
 BEFORE_S, AFTER_S = 4.0, 0.5
+SAME_S = 1e-3  # times that are told in milliseconds are not equal to the last bit
 NEAR_M = 15.0  # a log that never comes this close to the place of a fault is of another drive
 FINAL = {"vehicle_blocked", "route_dev", "route_timeout"}  # kinds that end a drive
 FAILED = "failed"
-LOG_RATE = 4.0  # 1/s, images of a route log
 _PLACE = re.compile(r"\(x=(-?[\d.]+), y=(-?[\d.]+), z=-?[\d.]+\)")
 
 
@@ -129,28 +129,33 @@ def _scene(run: str, drive: Drive, fault: Fault, media: Media) -> Scene:
     if time_s is None:
         return Scene(run, drive, fault, trouble="the record does not tell when it happened")
     try:
-        images, rate = _from_film(media.films[key], time_s) if key in media.films else _from_log(log, time_s)
+        images, times = _from_film(media.films[key], time_s) if key in media.films else _from_log(log, time_s)
     except LogError as error:
         return Scene(run, drive, fault, time_s, trouble=str(error))
     note = max(
         (n for n in media.plans.get(key, ()) if n.observed_at_s <= time_s), key=lambda n: n.observed_at_s, default=None
     )
-    at_fault = images[min(round(min(BEFORE_S, time_s) * rate), len(images) - 1)]
-    return Scene(run, drive, fault, time_s, jpeg(at_fault), mp4(images, rate), note)
+    at_fault = images[max(int(np.searchsorted(times, time_s + SAME_S)) - 1, 0)]  # the last one before it
+    return Scene(run, drive, fault, time_s, jpeg(at_fault), mp4(images, _rate(times)), note)
 
 
-def _from_film(film: Path, time_s: float) -> tuple[list[np.ndarray], float]:
+def _rate(times: np.ndarray) -> float:
+    """Images a second that play as fast as they were taken: (N,) s, of which some may be missing."""
+    return 1.0 / float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+
+
+def _from_film(film: Path, time_s: float) -> tuple[list[np.ndarray], np.ndarray]:
     end = min(time_s, seconds_of(film))  # a film may end a little before the drive does
     return read_seconds(film, end - BEFORE_S, end + AFTER_S)
 
 
-def _from_log(log: RouteLog, time_s: float) -> tuple[list[np.ndarray], float]:
+def _from_log(log: RouteLog, time_s: float) -> tuple[list[np.ndarray], np.ndarray]:
     if not log.cameras:
         raise LogError(f"the log {log.folder.name} holds no images")
     camera = log.cameras[0]
     ticks = log.image_ticks[camera]
     times = log.ticks["time_s"][ticks]
-    wanted = ticks[(times >= time_s - BEFORE_S) & (times <= time_s + AFTER_S)]
-    if not len(wanted):
+    near = (times >= time_s - BEFORE_S) & (times <= time_s + AFTER_S)
+    if not near.any():
         raise LogError(f"the log {log.folder.name} has no image of {camera!r} around {time_s:.1f} s")
-    return [log.image(camera, tick) for tick in wanted], LOG_RATE
+    return [log.image(camera, tick) for tick in ticks[near]], times[near]

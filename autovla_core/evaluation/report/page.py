@@ -54,8 +54,8 @@ def page(
     for number, (key, found) in enumerate(tables.items(), 1):
         parts += [benchmark(number, len(tables), key, found), scores(found), comparisons(found)]
         parts += [grouping(found, name) for name in GROUPINGS]
-        parts.append(fault_table(found))
-    parts += [_gallery(scenes), _planner(runs, plans or {}), _configuration(runs, facts or {}), _reading()]
+        parts += [fault_table(found), _thinking(found)]
+    parts += [_gallery(scenes), _logged_plans(plans or {}), _configuration(runs, facts or {}), _reading()]
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
@@ -99,10 +99,15 @@ def _figure(scene: Scene) -> str:
     )
 
 
-def _planner(runs: Sequence[RunResults], plans: Mapping[str, Sequence[Sequence[PlanNote]]]) -> str:
-    parts = [planner_table(runs)]
-    parts += [_plan_figures(name, drives) for name, drives in plans.items() if any(drives)]
-    return f"<h2>Planner</h2>{''.join(parts)}" if any(parts) else ""
+def _thinking(runs: Sequence[RunResults]) -> str:
+    """Of one benchmark: other routes, weathers or faults make other plans."""
+    table = planner_table(runs)
+    return f"<h3>Planner</h3>{table}" if table else ""
+
+
+def _logged_plans(plans: Mapping[str, Sequence[Sequence[PlanNote]]]) -> str:
+    parts = [_plan_figures(name, drives) for name, drives in plans.items() if any(drives)]
+    return f"<h2>Plans in the logs</h2>{''.join(parts)}" if parts else ""
 
 
 def _plan_figures(name: str, drives: Sequence[Sequence[PlanNote]]) -> str:

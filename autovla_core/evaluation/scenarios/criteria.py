@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autovla_core.evaluation.criteria import Moment
+from autovla_core.evaluation.facts import Moment
 from autovla_core.evaluation.route_track import RouteTrack
 from autovla_core.scoring.closed_loop import Infraction
 
@@ -63,20 +63,17 @@ class ScenarioCriterion:
 class MinimumSpeed:
     """Mean speed of the ego against the mean of the background traffic, at even checkpoints of the route.
 
-    An infraction that costs nothing: Bench2Drive reads its efficiency from it.
+    An infraction that costs nothing, at every checkpoint: Bench2Drive reads its efficiency from it.
 
     Args:
         others: mean speed (m/s) of the background vehicles now; None when there are none.
         checkpoints: 20 in Bench2Drive, 4 in the leaderboard.
-        always: report every checkpoint (Bench2Drive); else only those below 100 % (leaderboard).
     """
 
     WINDOW = 2
 
-    def __init__(
-        self, track: RouteTrack, others: Callable[[], float | None], checkpoints: int = 20, always: bool = True
-    ) -> None:
-        self._track, self._others, self._always = track, others, always
+    def __init__(self, track: RouteTrack, others: Callable[[], float | None], checkpoints: int = 20) -> None:
+        self._track, self._others = track, others
         self._step_m = track.length / checkpoints
         self._index, self._last_m = 0, 0.0
         self._own: list[float] = []
@@ -99,9 +96,8 @@ class MinimumSpeed:
     def _checkpoint(self) -> None:
         share = speed_share(self._own, self._theirs)
         self._own, self._theirs = [], []
-        if self._always or share < 100.0:
-            message = f"Average speed is {share}% of the surrounding traffic's one"
-            self.infractions.append(Infraction("min_speed_infractions", message))
+        message = f"Average speed is {share}% of the surrounding traffic's one"
+        self.infractions.append(Infraction("min_speed_infractions", message))
 
 
 def speed_share(own: Sequence[float], others: Sequence[float]) -> float:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from autovla_core.evaluation.scenarios.setting import NoPlace, Script, Setting
+from autovla_core.evaluation.scenarios.junctions import junction_of
+from autovla_core.evaluation.scenarios.setting import Script, Setting
 
 OCCLUDERS = ("vendingmachine", "advertisement", "container", "busstop")
 WALK_MPS = 2.0
@@ -34,7 +35,7 @@ def parking_crossing_pedestrian(setting: Setting) -> Script:
 
 def pedestrian_crossing(setting: Setting) -> Script:
     """Three walkers use the crosswalk before the junction."""
-    s = _junction(setting)[0] - 2.5
+    s = junction_of(setting).begin - 2.5
     reach = setting.road.lane_width(s) / 2 + 1.8
     crowd = []
     for number in range(3):
@@ -56,7 +57,7 @@ def pedestrian_crossing(setting: Setting) -> Script:
 
 def vehicle_turning_route(setting: Setting) -> Script:
     """Where the ego turns into a road, a cyclist crosses it."""
-    s = _junction(setting)[1] + 11.0
+    s = junction_of(setting).end + 11.0
     reach = setting.road.lane_width(s) / 2 + 1.6
     rider = setting.stage.vehicle(setting.road.spot(s, left=-reach, turned=math.pi / 2), "bicycle")
     setting.require(rider, "the cyclist")
@@ -70,7 +71,7 @@ def vehicle_turning_route(setting: Setting) -> Script:
 
 def vehicle_turning_route_pedestrian(setting: Setting) -> Script:
     """Where the ego turns into a road, a walker crosses it."""
-    s = _junction(setting)[1] + 0.5
+    s = junction_of(setting).end + 0.5
     reach = setting.road.lane_width(s) / 2 + 1.6
     yield from _steps_out(setting, s, reach, seconds=2.2, speed=1.8, angle_deg=0.0)
 
@@ -93,10 +94,3 @@ def _until_done(setting: Setting, movers: Sequence, s: float) -> Script:
     while not all(mover.done for mover in movers):
         yield
     yield from setting.until_passed(s + 15.0, most_s=60.0)
-
-
-def _junction(setting: Setting) -> tuple[float, float]:
-    junction = setting.road.junction_after(setting.trigger_s)
-    if junction is None:
-        raise NoPlace(f"{setting.name}: no junction behind the trigger")
-    return junction.begin, junction.end

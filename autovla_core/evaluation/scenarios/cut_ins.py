@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from autovla_core.carla_bridge.room import walk
 from autovla_core.evaluation.scenarios.movers import TICK_S, LineFollower
-from autovla_core.evaluation.scenarios.road import line_of, walk
+from autovla_core.evaluation.scenarios.road import has_beside, line_of
 from autovla_core.evaluation.scenarios.setting import NoPlace, Script, Setting
 
 DEBRIS = ("dirtdebris01", "dirtdebris02", "dirtdebris03")
@@ -20,11 +21,11 @@ def parking_cut_in(setting: Setting) -> Script:
     """A car pulls out from the kerb in front of the ego."""
     s = setting.trigger_s + setting.number("distance", 26.0, 34.0)
     half = setting.road.lane_width(s) / 2
+    setting.stage.keep_clear(setting.road.slice(setting.trigger_s, s + 40.0))
     blocker = setting.stage.parked(setting.road.spot(s - 8.0, left=-half - 1.35))
     car = setting.stage.parked(setting.road.spot(s, left=-half - 1.35))
     setting.require(blocker, "the parked car")
     setting.require(car, "the car that pulls out")
-    setting.stage.keep_clear(setting.road.slice(setting.trigger_s, s + 40.0))
     yield from setting.until_triggered()
     yield from setting.until_near(s, 2.35, 10.0)
     line = _into_lane(setting, s, -half - 1.35, 14.0, 60.0)
@@ -36,10 +37,11 @@ def parking_cut_in(setting: Setting) -> Script:
 
 def static_cut_in(setting: Setting) -> Script:
     """Out of a queue in the lane beside, one car changes into the ego's lane."""
-    side = -1.0 if setting.word("direction", "right") == "right" else 1.0
+    side = "right" if setting.word("direction", "right") == "right" else "left"
     first = setting.trigger_s + setting.number("distance", 26.0, 32.0)
-    beside = side * setting.road.lane_width(first)
-    _require_lane(setting, first, side)
+    if not has_beside(setting.road.waypoint(first), side):
+        raise NoPlace(f"{setting.name}: no lane to the {side} of the ego's at {first:.0f} m")
+    beside = setting.road.lane_width(first) * (1.0 if side == "left" else -1.0)
     setting.stage.keep_clear(setting.road.slice(setting.trigger_s - 20.0, first + 50.0, left=beside))
     setting.stage.keep_clear(setting.road.slice(setting.trigger_s, first + 50.0))
     queue = [setting.stage.parked(setting.road.spot(first + 11.0 * k, left=beside)) for k in range(4)]
@@ -137,10 +139,3 @@ def _into_lane(setting: Setting, s: float, left: float, ramp_m: float, ahead_m: 
         spot = setting.road.spot(s + float(ahead), left=left * float(0.5 + 0.5 * np.cos(np.pi * share)))
         points.append((spot.x, spot.y))
     return np.array(points)
-
-
-def _require_lane(setting: Setting, s: float, side: float) -> None:
-    own = setting.road.waypoint(s)
-    other = own.get_right_lane() if side < 0 else own.get_left_lane()
-    if other is None or other.lane_id * own.lane_id < 0 or str(other.lane_type) != "Driving":
-        raise NoPlace(f"{setting.name}: no lane beside the ego's at {s:.0f} m")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,36 +12,27 @@ from autovla_core import frames, geometry
 from autovla_core.carla_bridge.route_planner import LaneGraph, plan_route
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.evaluation.route_file import Route, Scenario
+from autovla_core.evaluation.scenarios.junctions import turn_name
 from autovla_core.evaluation.scenarios.places import (
     BEFORE_JUNCTION_M,
     BEND_RAD,
     RUN_UP_M,
     STRAIGHT_RAD,
     Junctions,
-    has_beside,
-    has_oncoming,
-    turn_name,
 )
 from autovla_core.evaluation.scenarios.registry import SCENARIOS, Needs
-from autovla_core.evaluation.scenarios.road import RouteRoad
+from autovla_core.evaluation.scenarios.road import RouteRoad, has_beside, has_oncoming
 
 FIRST_M, LAST_M = 20.0, 60.0  # no trigger nearer to the start, none nearer to the end
 APART_M = 120.0  # from one trigger to the next
 EVERY_M = 10.0  # places are tried so far apart
 
 
-def with_scenarios(
-    route: Route,
-    graph: LaneGraph,
-    carla_map: carla.Map,
-    rng: np.random.Generator,
-    most: int,
-    types: Collection[str] = tuple(SCENARIOS),
-) -> Route:
-    """The route with up to ``most`` scenarios of the given types, at least 120 m apart; fewer where they do not fit."""
+def with_scenarios(route: Route, graph: LaneGraph, carla_map: carla.Map, rng: np.random.Generator, most: int) -> Route:
+    """The route with up to ``most`` scenarios, at least 120 m apart; fewer where they do not fit."""
     dense = plan_route(carla_map, [carla.Location(*point) for point in route.carla_points], graph)
     road = RouteRoad(carla_map, [transform for transform, _ in dense])
-    fitting = list(_fitting(road, sorted(types)))
+    fitting = list(_fitting(road, [name for name in sorted(SCENARIOS) if not SCENARIOS[name].needs.changes]))
     chosen: list[tuple[float, str]] = []
     while fitting and len(chosen) < most:
         s, name = _draw(fitting, rng)

@@ -133,9 +133,9 @@ def _right_of_way_taken(setting: Setting, green: tuple[str, ...] | None) -> Scri
     arm = setting.word("direction", "right")
     way = way_of(setting, span, arm, "straight")
     line = way_line(way, 30.0, 60.0)
+    setting.stage.keep_clear(line.points)
     engine = setting.stage.parked(line.start, "emergency")
     setting.require(engine, "the emergency vehicle")
-    setting.stage.keep_clear(line.points)
     with Lights(setting, span, used=green is not None) as lights:
         yield from setting.until_triggered()
         lights.show(green or ())

@@ -6,11 +6,10 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import numpy as np
-
 from autovla_core import frames, geometry
+from autovla_core.carla_bridge.room import walk
 from autovla_core.carla_bridge.wheel import carla
-from autovla_core.evaluation.scenarios.road import Line, Span, line_of, walk
+from autovla_core.evaluation.scenarios.road import Line, Span, line_of
 from autovla_core.evaluation.scenarios.setting import NoPlace, Setting
 
 STRAIGHT_RAD = math.radians(35.0)
@@ -48,7 +47,7 @@ def ways(setting: Setting, span: Span) -> list[Way]:
     found = []
     for entry, exit in junction.get_waypoints(carla.LaneType.Driving):
         came, goes = (frames.yaw_from_carla(w.transform.rotation.yaw) for w in (entry, exit))
-        found.append(Way(arm_of(came - own), _turn(goes - came), entry, exit))
+        found.append(Way(arm_of(came - own), turn_name(goes - came), entry, exit))
     return found
 
 
@@ -74,6 +73,14 @@ def way_line(way: Way, before_m: float, after_m: float) -> Line:
 def arm_of(turned: float) -> str:
     """Which arm somebody comes from who heads ``turned`` rad (counter-clockwise) against the ego."""
     return min(ARMS, key=lambda arm: abs(geometry.wrap_angle(turned - ARMS[arm])))
+
+
+def turn_name(turned: float) -> str:
+    """left, straight or right of a change of heading (rad, counter-clockwise)."""
+    angle = float(geometry.wrap_angle(turned))
+    if abs(angle) < STRAIGHT_RAD:
+        return "straight"
+    return "left" if angle > 0.0 else "right"
 
 
 class Lights:
@@ -113,10 +120,3 @@ def _arm_of_light(light: carla.TrafficLight, own_yaw: float) -> str:
     if not stops:
         return ""
     return arm_of(frames.yaw_from_carla(stops[0].transform.rotation.yaw) - own_yaw)
-
-
-def _turn(turned: float) -> str:
-    angle = float(np.asarray(geometry.wrap_angle(turned)))
-    if abs(angle) < STRAIGHT_RAD:
-        return "straight"
-    return "left" if angle > 0.0 else "right"

@@ -40,7 +40,7 @@ class Mover(Protocol):
 
 
 class LineFollower:
-    """Drives a vehicle along a line at a speed that changes at ``acceleration``; ends at the line's end.
+    """Drives a vehicle along a line at a speed that changes at ``acceleration``; brakes at the line's end.
 
     The speed is held with ``enable_constant_velocity``, as scenario_runner's actor flows do, so that it is the same on
     every simulator; nothing but the ego stops it, if ``heeds_m`` says so, or by touching it.
@@ -53,7 +53,9 @@ class LineFollower:
     def __init__(self, vehicle: carla.Vehicle, line: np.ndarray, speed: float, heeds_m: float = 0.0) -> None:
         self.vehicle, self.target, self.acceleration = vehicle, speed, EASY
         self._heeds_m = heeds_m
-        self._lay(line)
+        self._line = np.asarray(line, float)
+        self._s = geometry.arc_length(self._line)
+        self._at = 0.0
         self._speed = self._held = 0.0
         self._box = vehicle.bounding_box
         self.done = False
@@ -62,11 +64,6 @@ class LineFollower:
         """Be as fast at once."""
         self._speed = speed
         self._hold()
-
-    def go_on(self, line: np.ndarray, speed: float) -> None:
-        """Follow another line (N, 2) from now on."""
-        self.target, self.done = speed, False
-        self._lay(line)
 
     @property
     def pose(self) -> np.ndarray:
@@ -85,7 +82,7 @@ class LineFollower:
         pose = self.pose
         self._at = self._nearest(pose)
         if self._at > self._s[-1] - 1.5:
-            self.done = True
+            self.let_go()
             return
         if _touch(pose, self._box, ego):
             self.let_go()
@@ -102,11 +99,6 @@ class LineFollower:
         self.vehicle.disable_constant_velocity()
         self.vehicle.apply_control(carla.VehicleControl(brake=1.0, hand_brake=True))
         self.done = True
-
-    def _lay(self, line: np.ndarray) -> None:
-        self._line = np.asarray(line, float)
-        self._s = geometry.arc_length(self._line)
-        self._at = 0.0
 
     def _hold(self) -> None:
         if self._speed > 0.05:

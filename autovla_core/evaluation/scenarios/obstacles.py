@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from autovla_core.carla_bridge.wheel import carla
+from autovla_core.evaluation.scenarios.junctions import junction_of
 from autovla_core.evaluation.scenarios.movers import Flow
 from autovla_core.evaluation.scenarios.road import Line, lane_line
 from autovla_core.evaluation.scenarios.setting import NoPlace, Script, Setting
@@ -22,32 +23,32 @@ OPEN_S, OPEN_M = 3.0, 10.0  # when a door opens
 
 def accident(setting: Setting) -> Script:
     """A police car and two crashed cars stand in the lane."""
-    yield from _past(setting, *_crashed_cars(setting), traffic=None)
+    yield from _past(setting, _crashed_cars(setting), traffic=None)
 
 
 def accident_two_ways(setting: Setting) -> Script:
     """The same where the only way past is the oncoming lane."""
-    yield from _past(setting, *_crashed_cars(setting), traffic=(32.0, 109.0))
+    yield from _past(setting, _crashed_cars(setting), traffic=(32.0, 109.0))
 
 
 def parked_obstacle(setting: Setting) -> Script:
     """One car has stopped in the lane."""
-    yield from _past(setting, *_stopped_car(setting), traffic=None)
+    yield from _past(setting, _stopped_car(setting), traffic=None)
 
 
 def parked_obstacle_two_ways(setting: Setting) -> Script:
     """The same where the only way past is the oncoming lane."""
-    yield from _past(setting, *_stopped_car(setting), traffic=(31.0, 106.0))
+    yield from _past(setting, _stopped_car(setting), traffic=(31.0, 106.0))
 
 
 def construction_obstacle(setting: Setting) -> Script:
     """A fenced-off construction site takes the lane."""
-    yield from _past(setting, *_site(setting), traffic=None)
+    yield from _past(setting, _site(setting), traffic=None)
 
 
 def construction_obstacle_two_ways(setting: Setting) -> Script:
     """The same where the only way past is the oncoming lane."""
-    yield from _past(setting, *_site(setting), traffic=(43.0, 129.0))
+    yield from _past(setting, _site(setting), traffic=(43.0, 129.0))
 
 
 def vehicle_opens_door_two_ways(setting: Setting) -> Script:
@@ -90,25 +91,24 @@ def invading_turn(setting: Setting) -> Script:
 
 def blocked_intersection(setting: Setting) -> Script:
     """Behind the junction a car stands in the way until the ego has waited a while."""
-    junction = setting.road.junction_after(setting.trigger_s)
-    if junction is None:
-        raise NoPlace(f"{setting.name}: no junction behind the trigger")
+    junction = junction_of(setting)
     s = junction.end + 5.0
+    setting.stage.keep_clear(setting.road.slice(junction.begin, s + 10.0))
     car = setting.stage.parked(setting.road.spot(s))
     setting.require(car, "the car behind the junction")
-    setting.stage.keep_clear(setting.road.slice(junction.begin, s + 10.0))
     yield from setting.until_triggered()
     yield from setting.until_near(s, 0.0, 13.0)
     yield from setting.wait(10.0)
     setting.stage.remove(car)
 
 
-# ---- rows of things: each puts them up and returns where they begin and end
+# ---- rows of things: each puts them up and returns where they end
 
 
-def _crashed_cars(setting: Setting) -> tuple[float, float]:
+def _crashed_cars(setting: Setting) -> float:
     s = setting.trigger_s + setting.number("distance", 28.0, 34.0)
     right = 0.6 * setting.road.lane_width(s) / 2
+    _keep_clear(setting, s + 19.0)
     setting.stage.prop(("warningaccident", "trafficwarning"), setting.road.spot(s - 6.0, left=-right - 0.7))
     police = setting.stage.parked(setting.road.spot(s, left=-right), "police", hazard_lights=True)
     setting.require(police, "the police car")
@@ -117,20 +117,22 @@ def _crashed_cars(setting: Setting) -> tuple[float, float]:
         end += gap
         spot = setting.road.spot(end, left=-right, turned=turned)
         setting.require(setting.stage.parked(spot, hazard_lights=True), "a crashed car")
-    return s - 2.5, end + 2.5
+    return end + 2.5
 
 
-def _stopped_car(setting: Setting) -> tuple[float, float]:
+def _stopped_car(setting: Setting) -> float:
     s = setting.trigger_s + setting.number("distance", 30.0, 43.0)
     right = 0.7 * setting.road.lane_width(s) / 2
+    _keep_clear(setting, s + 2.5)
     car = setting.stage.parked(setting.road.spot(s, left=-right), hazard_lights=True)
     setting.require(car, "the stopped car")
-    return s - 2.5, s + 2.5
+    return s + 2.5
 
 
-def _site(setting: Setting) -> tuple[float, float]:
+def _site(setting: Setting) -> float:
     s = setting.trigger_s + setting.number("distance", 30.0, 40.0)
     road, stage, half = setting.road, setting.stage, 0.85 * setting.road.lane_width(s) / 2
+    _keep_clear(setting, s + 9.5)
     board = stage.prop(("trafficwarning", "warningconstruction"), road.spot(s, turned=np.pi))
     setting.require(board, "the board")
     stage.prop(("dirtdebris02",), road.spot(s + 6.0), solid=False)
@@ -138,14 +140,17 @@ def _site(setting: Setting) -> tuple[float, float]:
         stage.prop(CONES, road.spot(s + ahead, left=half))
     for left in (half - 1.0, half - 2.0, half - 3.0):
         stage.prop(CONES, road.spot(s + 9.0, left=left))
-    return s - 1.5, s + 9.5
+    return s + 9.5
+
+
+def _keep_clear(setting: Setting, end: float) -> None:
+    setting.stage.keep_clear(setting.road.slice(setting.trigger_s - 5.0, end + 12.0))
 
 
 # ---- and what happens around them
 
 
-def _past(setting: Setting, begin: float, end: float, traffic: tuple[float, float] | None) -> Script:
-    setting.stage.keep_clear(setting.road.slice(min(setting.trigger_s, begin) - 5.0, end + 12.0))
+def _past(setting: Setting, end: float, traffic: tuple[float, float] | None) -> Script:
     yield from setting.until_triggered()
     flow = _oncoming(setting, end, traffic) if traffic else None
     yield from _over(setting, end, flow)
@@ -166,10 +171,10 @@ def _bicycles(
     pace = setting.number("bicycle_speed", *speed)
     ride = setting.number("bicycle_drive_distance", *ride_m)
     right = 0.55 * setting.road.lane_width(s) / 2
+    setting.stage.keep_clear(setting.road.slice(setting.trigger_s - 5.0, s + 20.0))
     riders = [setting.stage.vehicle(setting.road.spot(at, left=-right), "bicycle") for at in (s, s + 9.0)]
     for rider in riders:
         setting.require(rider, "a bicycle")
-    setting.stage.keep_clear(setting.road.slice(setting.trigger_s - 5.0, s + 20.0))
     yield from setting.until_triggered()
     movers = [
         setting.stage.drive(rider, setting.road.slice(at, at + ride, left=-right), pace)

@@ -11,10 +11,12 @@ import numpy as np
 from autovla_core import frames, geometry
 from autovla_core.carla_bridge.route_planner import LaneGraph, LaneKey, plan_route
 from autovla_core.carla_bridge.wheel import carla
+from autovla_core.contracts import Command
 from autovla_core.errors import RouteError
 from autovla_core.evaluation.route_file import Route, Scenario
-from autovla_core.evaluation.scenarios.junctions import arm_of
+from autovla_core.evaluation.scenarios.junctions import arm_of, turn_name
 from autovla_core.evaluation.scenarios.registry import ALIASES, SCENARIOS, Needs, scenario_type
+from autovla_core.evaluation.scenarios.road import has_beside, has_oncoming
 from autovla_core.evaluation.scenarios.setting import NoPlace
 
 START_M = 6.0  # into the first lane
@@ -25,15 +27,16 @@ BEND_RAD, STRAIGHT_RAD = math.radians(40.0), math.radians(12.0)
 TRAFFIC_LIGHT, STOP_SIGN = "1000001", "206"  # OpenDRIVE's types
 SIGNAL_AHEAD_M = 20.0  # how far ahead of a waypoint near a lane's end they may stand
 EVERY_M = 20.0  # a long lane has several places
-TURN_RAD = math.radians(35.0)
+CHANGE_EVERY_M = 40.0  # along the stretch on which the route changes lanes
 
 
 @dataclass(frozen=True)
 class Place:
-    """A chain of lanes with a trigger on the first, and the chain that the route takes."""
+    """A trigger on a lane, and the lanes that the route takes from there."""
 
-    lanes: tuple[LaneKey, ...]
+    lanes: tuple[LaneKey, ...]  # beside each other where it changes between them, then one behind the other
     trigger: int  # index of a waypoint on the first lane
+    changes: int = 0  # so many of the lanes lie beside the first
 
 
 def scenario_route(
@@ -67,9 +70,10 @@ def places(graph: LaneGraph, needs: Needs, junctions: Junctions) -> Iterator[Pla
             yield from _turns(graph, needs, junctions, key)
         else:
             room = lane.length - START_M - RUN_UP_M - needs.stretch_m
+            chain = _changing(graph, key, needs.changes)
             for more in np.arange(0.0, room, EVERY_M):
-                if _offers(needs, lane.waypoints, int(START_M + RUN_UP_M + more)):
-                    yield from _onwards(graph, key, int(START_M + RUN_UP_M + more))
+                if chain and _offers(needs, lane.waypoints, int(START_M + RUN_UP_M + more)):
+                    yield from _onwards(graph, chain, int(START_M + RUN_UP_M + more))
 
 
 class Junctions:
@@ -93,7 +97,7 @@ class Junctions:
         if needs.stop_sign and not self.has_stop_sign(approach):
             return False
         offered = {(arm_of(came - own_yaw), turn_name(goes - came)) for came, goes in self.ways(inside)}
-        return set(needs.ways) <= offered
+        return set(needs.ways) <= offered and needs.arms in (0, len({arm for arm, _ in offered}))
 
     def ways(self, inside: carla.Waypoint) -> list[tuple[float, float]]:
         """(entry yaw, exit yaw), rad, of all ways through the junction of a waypoint."""
@@ -115,26 +119,24 @@ def _offers(needs: Needs, waypoints: Sequence[carla.Waypoint], trigger: int) -> 
     return has_beside(middle, needs.beside) and (has_oncoming(middle) or not needs.two_way)
 
 
-def has_beside(waypoint: carla.Waypoint, side: str) -> bool:
-    """Whether a lane of the same direction lies to the left or right; side "" asks for none."""
-    if not side:
-        return True
-    other = waypoint.get_left_lane() if side == "left" else waypoint.get_right_lane()
-    return other is not None and other.lane_id * waypoint.lane_id > 0 and other.lane_type == carla.LaneType.Driving
+def _changing(graph: LaneGraph, key: LaneKey, changes: int) -> tuple[LaneKey, ...]:
+    """A lane and those that so many changes lead to: leftwards as long as there is a lane, else back; () for none."""
+    chain = [key]
+    for _ in range(changes):
+        sides = {command: side for side, command in graph.sides(chain[-1])}
+        options = [sides[side] for side in (Command.CHANGE_LEFT, Command.CHANGE_RIGHT) if side in sides]
+        if not options:
+            return ()
+        chain.append(options[0])
+    return tuple(chain)
 
 
-def has_oncoming(waypoint: carla.Waypoint) -> bool:
-    """Whether the lane to the left is an oncoming one."""
-    left = waypoint.get_left_lane()
-    return left is not None and left.lane_id * waypoint.lane_id < 0 and left.lane_type == carla.LaneType.Driving
-
-
-def _onwards(graph: LaneGraph, key: LaneKey, trigger: int) -> Iterator[Place]:
-    """The lane and the straightest way out of it."""
-    for inside in sorted(graph.successors[key], key=lambda k: _turned(graph, k)):
+def _onwards(graph: LaneGraph, chain: tuple[LaneKey, ...], trigger: int) -> Iterator[Place]:
+    """Lanes beside each other and the straightest way out of the last."""
+    for inside in sorted(graph.successors[chain[-1]], key=lambda k: _turned(graph, k)):
         for behind in graph.successors.get(inside, []):
             if behind in graph.lanes and graph.lanes[behind].length > 30.0:
-                yield Place((key, inside, behind), trigger)
+                yield Place((*chain, inside, behind), trigger, len(chain) - 1)
                 return
 
 
@@ -168,8 +170,9 @@ def _route(
     first, behind = graph.lanes[place.lanes[0]], graph.lanes[place.lanes[-1]]
     start = max(int(START_M), place.trigger - 40)
     end = min(int(BEHIND_M), len(behind.waypoints) - 1 - int(START_M))
-    indices = [start, (start + len(first.waypoints)) // 2, len(first.waypoints) - 3]
-    stops = [first.waypoints[i] for i in indices] + [behind.waypoints[i] for i in (3, end)]
+    middle = place.trigger if place.changes else (start + len(first.waypoints)) // 2
+    stops = [first.waypoints[i] for i in (start, middle)] + _beside_stops(graph, place)
+    stops += [graph.lanes[place.lanes[place.changes]].waypoints[-3]] + [behind.waypoints[i] for i in (3, end)]
     points = [w.transform.location for w in stops]
     try:
         dense = plan_route(carla_map, points, graph)
@@ -184,6 +187,15 @@ def _route(
     return Route(id, town, rounded, ((0.0, dict(weather)), (100.0, dict(weather))), (scenario,))
 
 
+def _beside_stops(graph: LaneGraph, place: Place) -> list[carla.Waypoint]:
+    """Where the route must have changed to each of the lanes beside the first."""
+    along, stops = len(graph.lanes[place.lanes[0]].waypoints) - 1, []
+    for number, key in enumerate(place.lanes[1 : place.changes + 1], start=1):
+        share = (place.trigger + CHANGE_EVERY_M * number) / along
+        stops.append(graph.lanes[key].waypoints[int(round(share * (len(graph.lanes[key].waypoints) - 1)))])
+    return stops
+
+
 def _trigger(transform: carla.Transform) -> tuple[float, float, float, float]:
     at = transform.location
     return round(at.x, 3), round(at.y, 3), round(at.z, 3), round(transform.rotation.yaw, 3)
@@ -192,14 +204,6 @@ def _trigger(transform: carla.Transform) -> tuple[float, float, float, float]:
 def _turned(graph: LaneGraph, key: LaneKey) -> float:
     waypoints = graph.lanes[key].waypoints
     return abs(float(geometry.wrap_angle(_yaw(waypoints[-1]) - _yaw(waypoints[0]))))
-
-
-def turn_name(turned: float) -> str:
-    """left, straight or right of a change of heading (rad, counter-clockwise)."""
-    angle = float(geometry.wrap_angle(turned))
-    if abs(angle) < TURN_RAD:
-        return "straight"
-    return "left" if angle > 0.0 else "right"
 
 
 def _yaw(waypoint: carla.Waypoint) -> float:

@@ -17,10 +17,11 @@ from autovla_core.evaluation.scenarios.registry import ALIASES, SCENARIOS, Scena
 from autovla_core.evaluation.scenarios.road import RouteRoad
 from autovla_core.evaluation.scenarios.setting import EgoWatch, NoPlace, Script, Setting
 from autovla_core.evaluation.scenarios.stage import Stage
+from autovla_core.evaluation.scenarios.table import SKIPPED
 
 if TYPE_CHECKING:  # the episode imports this module: it adds a player to every route that has scenarios
-    from autovla_core.evaluation.episode import Scenery, TickFacts
     from autovla_core.evaluation.results import Record
+    from autovla_core.evaluation.watching import Scenery, TickFacts
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +119,12 @@ class ScenarioPlayer:
         """waiting, running, over or skipped by the scenarios' names."""
         return {p.setting.name: _state(p) for p in self._playing} | dict.fromkeys(self.skipped, "skipped")
 
+    @property
+    def remarks(self) -> str:
+        """For the record: which scenarios were skipped, and why; "" when all were played."""
+        told = ((name, reason.removeprefix(f"{name}: ")) for name, reason in self.skipped.items())
+        return "; ".join(f"{SKIPPED}{name}: {reason}" for name, reason in told)
+
     def _add(self, number: int, scenario: Scenario) -> None:
         kind, trigger_s = scenario_type(scenario.type), self._road.trigger_s(scenario.carla_trigger)
         if kind is None:
@@ -129,9 +136,7 @@ class ScenarioPlayer:
         scenery = self._scenery
         rng = np.random.default_rng((scenery.seed, 7919, number))
         stage = Stage(scenery.session.client, scenery.session.world, scenery.traffic, rng)
-        setting = Setting(
-            scenario.name, scenario.type, stage, self._road, trigger_s, self.ego, rng, scenario.parameters
-        )
+        setting = Setting(scenario.name, stage, self._road, trigger_s, self.ego, rng, scenario.parameters)
         playing = _Playing(kind, setting)
         scenery.judge.add(playing.criterion)
         self._playing.append(playing)

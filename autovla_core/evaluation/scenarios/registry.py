@@ -16,8 +16,10 @@ class Needs:
     stretch_m: float = 0.0  # without a junction
     bend: bool = False  # the stretch turns by 40 degrees or more; else it is straight
     beside: str = ""  # "left" or "right": a lane of the same direction there
+    changes: int = 0  # of lane, that the route itself makes on the stretch
     two_way: bool = False  # one lane each way, side by side
     turn: str = ""  # at the next junction: left, straight, right or any; "" no junction needed
+    arms: int = 0  # of that junction from which one can come; 0 = as many as it likes
     lights: bool | None = None  # that junction has them, or has none
     stop_sign: bool = False  # the ego's approach has one
     ways: tuple[tuple[str, str], ...] = ()  # (arm, turn) that others must have there
@@ -67,7 +69,7 @@ SCENARIOS: Mapping[str, ScenarioType] = {
     "StaticCutIn": _row(cut_ins.static_cut_in, patient=False, stretch_m=70.0, beside="right"),
     "HardBreakRoute": _row(cut_ins.hard_brake_route, patient=False, stretch_m=60.0),
     "ControlLoss": _row(cut_ins.control_loss, patient=False, stretch_m=60.0),
-    "SequentialLaneChange": _row(cut_ins.sequential_lane_change, stretch_m=120.0, beside="left"),
+    "SequentialLaneChange": _row(cut_ins.sequential_lane_change, stretch_m=120.0, changes=2),
     "YieldToEmergencyVehicle": _row(cut_ins.yield_to_emergency_vehicle, patient=False, stretch_m=70.0, beside="right"),
     # junctions and merges
     "SignalizedJunctionLeftTurn": _row(flows.signalized_junction_left_turn, turn="left", lights=True, **_CROSSING),
@@ -94,7 +96,7 @@ SCENARIOS: Mapping[str, ScenarioType] = {
     "OppositeVehicleTakingPriority": _row(
         flows.opposite_vehicle_taking_priority, turn="straight", lights=False, **_FROM_RIGHT
     ),
-    "T_Junction": _row(flows.plain_turn, turn="any"),
+    "T_Junction": _row(flows.plain_turn, turn="any", arms=3),
     "VanillaNonSignalizedTurn": _row(flows.plain_turn, patient=False, turn="left", lights=False),
     "VanillaNonSignalizedTurnEncounterStopsign": _row(flows.plain_turn, patient=False, turn="any", stop_sign=True),
     "VanillaSignalizedTurnEncounterGreenLight": _row(flows.turn_on_green, patient=False, turn="left", lights=True),

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from autovla_core import frames, geometry
+from autovla_core.carla_bridge.room import walk
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.route.progress import project
 
@@ -138,24 +139,18 @@ def lane_line(waypoint: carla.Waypoint, back_m: float, ahead_m: float) -> Line:
     return line_of([*before, waypoint, *walk(waypoint, ahead_m, forward=True)])
 
 
-def walk(waypoint: carla.Waypoint, distance_m: float, forward: bool) -> list[carla.Waypoint]:
-    """The waypoints after (or before) one, 1 m apart, by the straightest way."""
-    found: list[carla.Waypoint] = []
-    at = waypoint
-    for _ in range(int(distance_m)):
-        following = at.next(1.0) if forward else at.previous(1.0)
-        if not following:
-            break
-        at = min(following, key=lambda w: abs(_turn(at, w, forward)))
-        found.append(at)
-    return found
+def has_beside(waypoint: carla.Waypoint, side: str) -> bool:
+    """Whether a lane of the same direction lies to the left or right; side "" asks for none."""
+    if not side:
+        return True
+    other = waypoint.get_left_lane() if side == "left" else waypoint.get_right_lane()
+    return other is not None and other.lane_id * waypoint.lane_id > 0 and other.lane_type == carla.LaneType.Driving
 
 
-def _turn(at: carla.Waypoint, to: carla.Waypoint, forward: bool) -> float:
-    """How much a way on through ``to`` turns, judged 12 m further, where the lanes of a junction have parted."""
-    far = to.next(12.0) if forward else to.previous(12.0)
-    yaw = (far[0] if far else to).transform.rotation.yaw
-    return float(geometry.wrap_angle(math.radians(yaw - at.transform.rotation.yaw)))
+def has_oncoming(waypoint: carla.Waypoint) -> bool:
+    """Whether the lane to the left is an oncoming one."""
+    left = waypoint.get_left_lane()
+    return left is not None and left.lane_id * waypoint.lane_id < 0 and left.lane_type == carla.LaneType.Driving
 
 
 def _xy(waypoint: carla.Waypoint) -> tuple[float, float]:

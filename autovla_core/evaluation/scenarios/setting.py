@@ -5,6 +5,7 @@ A script is a generator: it puts its actors up, and each ``yield`` lets one tick
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from autovla_core.evaluation.scenarios.road import RouteRoad
 from autovla_core.evaluation.scenarios.stage import Stage
 
 Script = Iterator[None]
+MOST = 1000.0  # of a number in a route file: m, m/s or degrees
 
 
 class NoPlace(RouteError):
@@ -41,7 +43,6 @@ class Setting:
     """One scenario on one route. Speeds m/s, places m along the route."""
 
     name: str
-    type: str
     stage: Stage
     road: RouteRoad
     trigger_s: float
@@ -51,13 +52,21 @@ class Setting:
     verdict: Verdict = field(default_factory=Verdict)
 
     def number(self, tag: str, low: float, high: float) -> float:
-        """``<tag value="..."/>`` of the route file, or a draw between the bounds."""
+        """``<tag value="..."/>`` of the route file, or a draw between the bounds.
+
+        Raises:
+            RouteError: the file holds something else than a number from 0 to ``MOST``.
+        """
         drawn = float(self.rng.uniform(low, high))
         given = self.parameters.get(tag, {}).get("value")
         return drawn if given is None else _number(self, tag, given)
 
     def interval(self, tag: str, low: float, high: float) -> tuple[float, float]:
-        """``<tag from="..." to="..."/>`` of the route file, or the bounds given here."""
+        """``<tag from="..." to="..."/>`` of the route file, or the bounds given here.
+
+        Raises:
+            RouteError: as ``number``.
+        """
         given = self.parameters.get(tag, {})
         if "from" not in given or "to" not in given:
             return low, high
@@ -97,6 +106,9 @@ class Setting:
 
 def _number(setting: Setting, tag: str, text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise RouteError(f"scenario {setting.name}: <{tag}> holds {text!r}, expected a number") from None
+        number = math.nan
+    if not 0.0 <= number <= MOST:  # "nan" is none of these either
+        raise RouteError(f"scenario {setting.name}: <{tag}> holds {text!r}, expected a number from 0 to {MOST:g}")
+    return number

@@ -22,7 +22,6 @@ CLEAR_EVERY = 5  # ticks
 
 KINDS = {
     "car": {"base_type": ("car",), "special_type": ("", "electric", "taxi")},
-    "van": {"base_type": ("van", "car"), "special_type": ("", "electric")},
     "police": {"ids": ("vehicle.dodge.charger_police_2020", "vehicle.dodge.charger_police")},
     "emergency": {"base_type": ("van", "car"), "special_type": ("emergency",)},
     "bicycle": {"base_type": ("bicycle",)},
@@ -111,8 +110,12 @@ class Stage:
         return mover
 
     def keep_clear(self, line: np.ndarray) -> None:
-        """Take background cars off a line (N, 2) from now on, as CARLA's benchmark does around its scenarios."""
+        """Take background cars off a line (N, 2) at once and from now on, as CARLA's benchmark does for its scenarios.
+
+        A script asks for it before it spawns there: what stands on a lane leaves no room.
+        """
         self._clear.append(np.asarray(line, float))
+        self._clear_background()
 
     def tick(self, ego: Body) -> None:
         """Move everybody once."""

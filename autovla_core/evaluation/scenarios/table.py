@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from autovla_core.errors import RouteError
 from autovla_core.evaluation.results import STATUS_RANK
-from autovla_core.evaluation.route_file import Route
+from autovla_core.evaluation.route_file import Route, Scenario
+from autovla_core.scoring.statistics import bootstrap_mean, bootstrap_share
 
+SKIPPED = "scenario skipped: "  # begins a remark in a record's detail; the scenario's name and ": " follow
 FREE = ("min_speed_infractions",)  # they cost nothing and spoil no success
+NOTHING = Scenario("", "none", (0.0, 0.0, 0.0, 0.0))  # of a route without scenarios
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,8 @@ class Row:
     """One type; scores in percent."""
 
     type: str
-    drives: int
+    drives: int  # in which it was played
+    skipped: int  # drives in which it was not: they are in no other figure of the row
     successes: int
     driving_score: float  # mean
     completion: float  # mean
@@ -32,14 +38,25 @@ def by_type(routes: Sequence[Route], records: Sequence[Mapping]) -> list[Row]:
     Raises:
         RouteError: a record of a route that is not among them.
     """
-    type_of = {route.id: route.scenarios[0].type if route.scenarios else "none" for route in routes}
-    groups: dict[str, list[Mapping]] = {name: [] for name in type_of.values()}
-    for record in records:
-        id = record["route_id"].removeprefix("RouteScenario_").rsplit("_rep", 1)[0]
-        if id not in type_of:
-            raise RouteError(f"the results hold route {id!r}, the route file does not; give the file that was driven")
-        groups[type_of[id]].append(record)
-    return [_row(name, group) for name, group in groups.items() if group]
+    groups: dict[str, list[Mapping]] = {_first(route).type: [] for route in routes}
+    skipped: Counter[str] = Counter()
+    for scenario, record in _with_scenarios(routes, records):
+        if _was_skipped(scenario, record):
+            skipped[scenario.type] += 1
+        else:
+            groups[scenario.type].append(record)
+    return [_row(name, group, skipped[name]) for name, group in groups.items() if group or skipped[name]]
+
+
+def as_sentence(routes: Sequence[Route], records: Sequence[Mapping]) -> str:
+    """Success rate and driving score of the drives whose scenario was played, with 95 % intervals over routes."""
+    played = [record for scenario, record in _with_scenarios(routes, records) if not _was_skipped(scenario, record)]
+    if not played:
+        return "no scenario was played"
+    ids = [_route_id(record) for record in played]
+    rate = bootstrap_share([succeeded(record) for record in played], np.random.default_rng(0), ids)
+    score = bootstrap_mean([r["scores"]["score_composed"] for r in played], np.random.default_rng(0), ids)
+    return f"{len(played)} drives of {len(set(ids))} routes: success rate {rate} %, driving score {score}"
 
 
 def succeeded(record: Mapping) -> bool:
@@ -51,25 +68,46 @@ def succeeded(record: Mapping) -> bool:
 def as_markdown(rows: Sequence[Row]) -> str:
     """A table with a line of sums."""
     lines = [
-        "| type | drives | success | driving score | completion | seconds | faults |",
-        "|---|---|---|---|---|---|---|",
+        "| type | drives | not played | success | driving score | completion | seconds | faults |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     drives = sum(row.drives for row in rows)
     for row in rows:
         faults = ", ".join(f"{name} x{count}" if count > 1 else name for name, count in row.faults.items())
-        lines.append(
-            f"| {row.type} | {row.drives} | {row.successes} | {row.driving_score:.1f} | {row.completion:.0f} | "
-            f"{row.seconds:.0f} | {faults or '-'} |"
-        )
+        means = f"{row.driving_score:.1f} | {row.completion:.0f} | {row.seconds:.0f}" if row.drives else "- | - | -"
+        lines.append(f"| {row.type} | {row.drives} | {row.skipped} | {row.successes} | {means} | {faults or '-'} |")
     if drives:
         score = sum(row.driving_score * row.drives for row in rows) / drives
         completion = sum(row.completion * row.drives for row in rows) / drives
-        successes = sum(row.successes for row in rows)
-        lines.append(f"| **all** | {drives} | {successes} | {score:.1f} | {completion:.0f} | | |")
+        successes, skipped = sum(row.successes for row in rows), sum(row.skipped for row in rows)
+        lines.append(f"| **all** | {drives} | {skipped} | {successes} | {score:.1f} | {completion:.0f} | | |")
     return "\n".join(lines)
 
 
-def _row(name: str, group: Sequence[Mapping]) -> Row:
+def _first(route: Route) -> Scenario:
+    return route.scenarios[0] if route.scenarios else NOTHING
+
+
+def _with_scenarios(routes: Sequence[Route], records: Sequence[Mapping]) -> Iterator[tuple[Scenario, Mapping]]:
+    """Each record with the first scenario of its route."""
+    known = {route.id: _first(route) for route in routes}
+    for record in records:
+        if _route_id(record) not in known:
+            raise RouteError(
+                f"the results hold route {_route_id(record)!r}, the route file does not; give the file that was driven"
+            )
+        yield known[_route_id(record)], record
+
+
+def _route_id(record: Mapping) -> str:
+    return record["route_id"].removeprefix("RouteScenario_").rsplit("_rep", 1)[0]
+
+
+def _was_skipped(scenario: Scenario, record: Mapping) -> bool:
+    return f"{SKIPPED}{scenario.name}: " in record.get("detail", "")
+
+
+def _row(name: str, group: Sequence[Mapping], skipped: int) -> Row:
     faults: Counter[str] = Counter()
     for record in group:
         kinds = {kind: len(messages) for kind, messages in record["infractions"].items() if kind not in FREE}
@@ -77,9 +115,12 @@ def _row(name: str, group: Sequence[Mapping]) -> Row:
         if record["status"] not in STATUS_RANK:
             faults[record["status"].removeprefix("Failed - ")] += 1
     count = len(group)
+    if not count:
+        return Row(name, 0, skipped, 0, 0.0, 0.0, 0.0, {})
     return Row(
         name,
         count,
+        skipped,
         sum(map(succeeded, group)),
         sum(r["scores"]["score_composed"] for r in group) / count,
         sum(r["scores"]["score_route"] for r in group) / count,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from autovla_core.minicarla.simulation import Session
 from autovla_core.minicarla.wire import values
-from autovla_core.minicarla.world.actor import Actor
+from autovla_core.minicarla.world import acts
+from autovla_core.minicarla.world.actor import Actor, Vehicle
 
 
 def find(session: Session, actor_id: object) -> Actor:
@@ -14,6 +15,15 @@ def find(session: Session, actor_id: object) -> Actor:
         ActorNotFound: no living actor has this id.
     """
     return session.world.actor(values.integer(actor_id, "actor id"))
+
+
+def find_vehicle(session: Session, actor_id: object) -> Vehicle:
+    """Look a vehicle up.
+
+    Raises:
+        ActorNotFound: no living vehicle has this id.
+    """
+    return session.world.vehicle(values.integer(actor_id, "actor id"))
 
 
 def by_id(session: Session, ids: object) -> list:
@@ -63,26 +73,26 @@ def set_transform(session: Session, actor_id: object, pose: object) -> None:
 
 
 def set_target_velocity(session: Session, actor_id: object, velocity: object) -> None:
-    session.world.set_target_velocity(find(session, actor_id).id, values.decode_vector(velocity, "velocity"))
+    acts.set_target_velocity(find(session, actor_id), values.decode_vector(velocity, "velocity"))
 
 
 def set_target_angular_velocity(session: Session, actor_id: object, velocity: object) -> None:
-    turning = values.decode_vector(velocity, "angular velocity")
-    session.world.set_target_angular_velocity(find(session, actor_id).id, turning)
+    """A turning rate, deg/s."""
+    find(session, actor_id).angular_velocity[:] = values.decode_vector(velocity, "angular velocity")
 
 
 def enable_constant_velocity(session: Session, actor_id: object, velocity: object) -> None:
-    """Hold a speed along the vehicle's own x axis."""
+    """Hold a speed along the vehicle's own x axis, m/s, whatever its pedals say."""
     forward = values.decode_vector(velocity, "velocity")[0]
-    session.world.set_constant_velocity(find(session, actor_id).id, float(forward))
+    find_vehicle(session, actor_id).constant_velocity = float(forward)
 
 
 def disable_constant_velocity(session: Session, actor_id: object) -> None:
-    session.world.set_constant_velocity(find(session, actor_id).id, None)
+    find_vehicle(session, actor_id).constant_velocity = None
 
 
 def add_impulse(session: Session, actor_id: object, impulse: object) -> None:
-    session.world.add_impulse(find(session, actor_id).id, values.decode_vector(impulse, "impulse"))
+    acts.add_impulse(find(session, actor_id), values.decode_vector(impulse, "impulse"))
 
 
 def add_impulse_at(session: Session, actor_id: object, impulse: object, location: object) -> None:
@@ -94,7 +104,7 @@ def add_impulse_at(session: Session, actor_id: object, impulse: object, location
 def add_force(session: Session, actor_id: object, force: object) -> None:
     """A force, N, during one tick."""
     impulse = values.decode_vector(force, "force") * session.simulation.delta_s
-    session.world.add_impulse(find(session, actor_id).id, impulse)
+    acts.add_impulse(find(session, actor_id), impulse)
 
 
 def add_force_at(session: Session, actor_id: object, force: object, location: object) -> None:
@@ -104,7 +114,8 @@ def add_force_at(session: Session, actor_id: object, force: object, location: ob
 
 
 def set_enable_gravity(session: Session, actor_id: object, enabled: object) -> None:
-    session.world.set_gravity(find(session, actor_id).id, bool(enabled))
+    """Without gravity what is in the air keeps its climb."""
+    find(session, actor_id).has_gravity = bool(enabled)
 
 
 def set_simulate_physics(session: Session, actor_id: object, enabled: object) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
+from autovla_core.minicarla.handlers.actors import find_vehicle
 from autovla_core.minicarla.simulation import Session
 from autovla_core.minicarla.wire import values
+from autovla_core.minicarla.world import acts
 from autovla_core.minicarla.world import telemetry as telemetries
 from autovla_core.minicarla.world.actor import Vehicle, Walker
 from autovla_core.minicarla.world.world import TRAFFIC_ROLE
-
-
-def _vehicle(session: Session, actor_id: object) -> Vehicle:
-    return session.world.vehicle(values.integer(actor_id, "actor id"))
 
 
 def _walker(session: Session, actor_id: object) -> Walker:
@@ -23,43 +21,43 @@ def _walker(session: Session, actor_id: object) -> Walker:
 
 
 def control_vehicle(session: Session, actor_id: object, control: object) -> None:
-    session.world.apply_control(_vehicle(session, actor_id).id, values.decode_vehicle_control(control))
+    acts.apply_control(find_vehicle(session, actor_id), values.decode_vehicle_control(control))
 
 
 def control_ackermann(session: Session, actor_id: object, control: object) -> None:
-    session.world.apply_ackermann(_vehicle(session, actor_id).id, values.decode_ackermann(control))
+    acts.apply_ackermann(find_vehicle(session, actor_id), values.decode_ackermann(control))
 
 
 def ackermann_settings(session: Session, actor_id: object) -> list[float]:
-    return values.numbers(astuple(_vehicle(session, actor_id).ackermann_gains))
+    return values.numbers(astuple(find_vehicle(session, actor_id).ackermann_gains))
 
 
 def set_ackermann_settings(session: Session, actor_id: object, gains: object) -> None:
-    session.world.set_ackermann_gains(_vehicle(session, actor_id).id, values.decode_ackermann_gains(gains))
+    find_vehicle(session, actor_id).ackermann_gains = values.decode_ackermann_gains(gains)
 
 
 def telemetry(session: Session, actor_id: object) -> list:
-    return telemetries.telemetry(_vehicle(session, actor_id))
+    return telemetries.telemetry(find_vehicle(session, actor_id))
 
 
 def door(session: Session, actor_id: object, number: object) -> None:
     """Doors are part of the body: they neither open nor close."""
-    _vehicle(session, actor_id)
+    find_vehicle(session, actor_id)
 
 
 def show_telemetry(session: Session, actor_id: object, enabled: object) -> None:
     """There is no window to show it in."""
-    _vehicle(session, actor_id)
+    find_vehicle(session, actor_id)
 
 
 def physics(session: Session, actor_id: object) -> list:
-    vehicle = _vehicle(session, actor_id)
+    vehicle = find_vehicle(session, actor_id)
     return values.physics(vehicle.physics, vehicle.location, vehicle.rotation)
 
 
 def set_physics(session: Session, actor_id: object, wanted: object) -> None:
     """The wheels stay where they are: a client sends back the world positions of some earlier tick."""
-    vehicle, decoded = _vehicle(session, actor_id), values.decode_physics(wanted)
+    vehicle, decoded = find_vehicle(session, actor_id), values.decode_physics(wanted)
     own = vehicle.physics["wheels"]
     if len(decoded["wheels"]) != len(own):
         raise values.WireValueError(f"{vehicle.type_id} has {len(own)} wheels; found {len(decoded['wheels'])}")
@@ -68,13 +66,13 @@ def set_physics(session: Session, actor_id: object, wanted: object) -> None:
 
 
 def vehicle_lights(session: Session, actor_id: object) -> list[int]:
-    return [_vehicle(session, actor_id).light_state]
+    return [find_vehicle(session, actor_id).light_state]
 
 
 def set_vehicle_lights(session: Session, actor_id: object, state: object) -> None:
     """Takes the struct of the single call and the bare integer of the batch command."""
     flags = values.fields_of(state, 1, "VehicleLightState")[0] if isinstance(state, list) else state
-    _vehicle(session, actor_id).light_state = values.integer(flags, "vehicle light bits")
+    find_vehicle(session, actor_id).light_state = values.integer(flags, "vehicle light bits")
 
 
 def all_vehicle_lights(session: Session) -> list:
@@ -83,13 +81,13 @@ def all_vehicle_lights(session: Session) -> list:
 
 def wheel_steer_angle(session: Session, actor_id: object, wheel: object) -> float:
     """Degrees, right positive; rear wheels do not turn."""
-    vehicle = _vehicle(session, actor_id)
+    vehicle = find_vehicle(session, actor_id)
     return float(vehicle.wheel_angle_deg) if wheel in (0, 1) else 0.0
 
 
 def set_autopilot(session: Session, actor_id: object, enabled: object) -> None:
     """Only for the server's own traffic: the client's Traffic Manager drives all others."""
-    vehicle = _vehicle(session, actor_id)
+    vehicle = find_vehicle(session, actor_id)
     if vehicle.attributes.get("role_name") == TRAFFIC_ROLE:
         vehicle.autopilot = bool(enabled)
 

@@ -14,10 +14,10 @@ from autovla_core.minicarla.recorder.log_file import RecordingError
 from autovla_core.minicarla.world.actor import Actor, Vehicle, VehicleControl, Walker
 from autovla_core.minicarla.world.world import World
 
-# Columns of a state row: CARLA's frame, m, deg, m/s, deg/s, m/s2; vehicles use the rest, walkers the last two.
+# Columns of a state row: CARLA's frame, m, deg, m/s, deg/s, m/s2; vehicles use the rest, walkers the last one.
 PLACE, TURN, MOTION, SPIN, PUSH = (slice(start, start + 3) for start in range(0, 15, 3))
-FORWARD, LATERAL, WHEEL, THROTTLE, STEER, BRAKE, HAND, REVERSE, GEAR, LIGHTS, WALKED, PACE = range(15, 27)
-COLUMNS = 27
+FORWARD, LATERAL, WHEEL, THROTTLE, STEER, BRAKE, HAND, REVERSE, GEAR, LIGHTS, PACE = range(15, 26)
+COLUMNS = 26
 RECORDED = ("vehicle.", "walker.", "static.")
 
 
@@ -102,13 +102,14 @@ def unpack(value: object) -> Frame:
 
 
 def _row(actor: Actor) -> list[float]:
-    row = [*actor.location, *actor.rotation, *actor.velocity, *actor.angular_velocity, *actor.acceleration, *[0.0] * 12]
+    row = [*actor.location, *actor.rotation, *actor.velocity, *actor.angular_velocity, *actor.acceleration]
+    row += [0.0] * (COLUMNS - len(row))
     if isinstance(actor, Vehicle):
         c = actor.control
         row[FORWARD:LIGHTS] = actor.forward_speed, actor.lateral_speed, actor.wheel_angle_deg, *_pedals(c), c.gear
         row[LIGHTS] = actor.light_state
     elif isinstance(actor, Walker):
-        row[WALKED], row[PACE] = actor.walked_m, actor.control.speed
+        row[PACE] = actor.control.speed
     return row
 
 

@@ -15,7 +15,7 @@ import msgpack
 
 from autovla_core.errors import AutoVLAError
 
-MAGIC = b"MCREC\x00\x00\x01"
+MAGIC = b"MCREC\x00\x00\x02"
 SUFFIX = ".log"
 UNFINISHED = ".part"
 MOST_FILE_BYTES = 1 << 29
@@ -38,10 +38,10 @@ def path_of(folder: Path, name: str) -> Path:
     if not name or len(name) > LONGEST_NAME or "\x00" in name:
         raise RecordingError(f"a recording needs a name of 1 to {LONGEST_NAME} characters; found {name!r:.60}")
     home = folder.resolve()
-    path = (home / name).resolve()
+    path = (home / (name if Path(name).suffix else name + SUFFIX)).resolve()
     if home not in path.parents:
         raise RecordingError(f"recording {name!r} lies outside the served folder {home}: start minicarla --recordings")
-    return path if path.suffix else path.with_suffix(SUFFIX)
+    return path
 
 
 class Writer:
@@ -75,9 +75,16 @@ class Writer:
         self.bytes_written += len(data)
 
     def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
-        Path(self._file.name).replace(self.path)
+        """Finish the file.
+
+        Raises:
+            RecordingError: its last ticks cannot be written; the rest keeps the unfinished name.
+        """
+        try:
+            self._file.close()
+            Path(self._file.name).replace(self.path)
+        except OSError as error:
+            raise RecordingError(f"cannot finish recording {self.path}: {error.strerror or error}") from error
 
 
 class Reader:

@@ -39,18 +39,13 @@ class Recordings:
         """Record from now on; a recording under way is finished first.
 
         Raises:
-            RecordingError: the name is not allowed, or the file cannot be written.
+            RecordingError: the name is not allowed, or this file or the one before cannot be written.
         """
         path = log_file.path_of(self.folder, name)
         self.stop()
         if sum(1 for _ in self.folder.rglob("*")) >= MOST_FILES and not path.exists():
             raise RecordingError(f"{self.folder} holds {MOST_FILES} files, the most; delete some")
-        header = {
-            "town": world.town.name,
-            "lights": len(world.lights()),
-            "frame": world.frame,
-            "heroes": [a.id for a in world.actors.values() if a.attributes.get("role_name") == "hero"],
-        }
+        header = {"town": world.town.name, "frame": world.frame}
         self._recording = _Recording(Writer(path, header), world.time, set())
         self.record(world)
         return path
@@ -66,21 +61,37 @@ class Recordings:
             recording.writer.write(frames.pack(frame))
         except RecordingError as error:
             logger.warning("%s; it ends here", error)
-            self.stop()
+            self._finish()
             return
         if recording.writer.is_full:
             logger.warning(
                 "recording %s has %d bytes, the most, and ends", recording.writer.path, log_file.MOST_FILE_BYTES
             )
-            self.stop()
+            self._finish()
 
     def stop(self) -> None:
-        """Finish the recording; without one nothing happens."""
-        if self._recording is not None:
-            self._recording.writer.close()
-            self._recording = None
+        """Finish the recording; without one nothing happens.
+
+        Raises:
+            RecordingError: its last ticks cannot be written; it has ended all the same.
+        """
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.writer.close()
+
+    def _finish(self) -> None:
+        """Stop where nobody waits for an answer: a full disk must hold up neither ticks nor the server's end."""
+        try:
+            self.stop()
+        except RecordingError as error:
+            logger.warning("%s", error)
 
     # ---- replay
+
+    @property
+    def replays(self) -> bool:
+        """Whether a replay is under way."""
+        return self._replay is not None
 
     def replay(self, world: World, name: str, options: ReplayOptions) -> str:
         """Let a recording drive its actors from the next tick on; return a sentence about it.
@@ -123,7 +134,7 @@ class Recordings:
 
     def forget(self) -> None:
         """The world is another one: finish the recording, drop the replay without touching actors."""
-        self.stop()
+        self._finish()
         if self._replay is not None:
             self._replay.close()
             self._replay = None

@@ -22,11 +22,11 @@ PARKED_AT_M = 1e4  # an actor is born up there and put into its place at once
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """CARLA's arguments of ``replay_file``; ``start_s`` below zero counts from the end, ``duration_s`` 0 is all."""
+    """CARLA's arguments of ``replay_file``, except that ``start_s`` always counts from the beginning."""
 
     start_s: float = 0.0
-    duration_s: float = 0.0
-    follow: int = 0  # id in the recording
+    duration_s: float = 0.0  # 0: until the end
+    follow: int = 0  # id in the recording, 0: nobody
 
 
 class Replay:
@@ -42,7 +42,7 @@ class Replay:
             raise RecordingError("the recording has no frame")
         self.actors: dict[int, int] = {}  # id in the recording: id in the world
         self._frozen: dict[int, bool] = {}  # what the lights were before
-        self.start_s = max(0.0, options.start_s)
+        self.start_s = options.start_s
         self._time_s = self.start_s
         self._end_s = self.start_s + options.duration_s if options.duration_s > 0.0 else math.inf
 

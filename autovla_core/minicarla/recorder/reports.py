@@ -44,17 +44,14 @@ def collisions(reader: Reader, first: str, second: str) -> str:
             now.add((a, b))
             one, other = letters.get(a, "o"), letters.get(b, "o")
             wanted = _matches(one, first) and _matches(other, second)
-            if wanted and (a, b) not in touching and not (_mirrored(b, one, other) and (b, a) in now):
+            # Two actors are recorded from both sides; what answers the question either way round is told once.
+            mirrored = b != 0 and (b, a) in now and _matches(other, first) and _matches(one, second)
+            if wanted and (a, b) not in touching and not mirrored:
                 lines.append(
                     f"{frame.time_s:7.2f}  {one} {other}  {a:5d} {names.get(a, '')}  {b:5d} {names.get(b, kind)}"
                 )
         touching = now
     return _told([*lines, f"{len(lines) - 1} collisions"])
-
-
-def _mirrored(other: int, one_letter: str, other_letter: str) -> bool:
-    """A pair of actors of one kind is recorded from both sides and told once."""
-    return other != 0 and one_letter == other_letter
 
 
 def _matches(letter: str, wanted: str) -> bool:
@@ -74,6 +71,9 @@ def blocked(reader: Reader, min_time_s: float, min_distance_cm: float) -> str:
             if np.hypot(*(place - where)[:2]) * 100.0 >= min_distance_cm:
                 found.append((since, actor, last.time_s - since))
                 anchors[actor] = last.time_s, place
+        for actor in anchors.keys() & set(last.deaths):
+            since, _ = anchors.pop(actor)
+            found.append((since, actor, last.time_s - since))
     found += [(since, actor, last.time_s - since) for actor, (since, _) in anchors.items() if last is not None]
     lines = ["   Time     Id Actor                                 Duration"]
     long = sorted((entry for entry in found if entry[2] >= min_time_s), key=lambda entry: (-entry[2], entry[1]))

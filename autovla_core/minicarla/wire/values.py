@@ -233,9 +233,15 @@ def decode_description(value: object) -> Description:
         raise WireValueError(f"an actor has at most {MOST_ATTRIBUTES} attributes; found {len(raw)}")
     for item in raw:
         name, kind, content = fields_of(item, 3, "ActorAttributeValue")[:3]
-        attributes[text(name, "attribute id")] = text(content, f"attribute {name}")[:LONGEST_ATTRIBUTE]
+        attributes[_short(name, "attribute id")] = _short(content, f"attribute {name}")
         types[name] = integer(kind, f"type of attribute {name}")
     return Description(integer(uid, "blueprint uid"), text(type_id, "blueprint id"), attributes, types)
+
+
+def _short(value: object, what: str) -> str:
+    if len(text(value, what)) > LONGEST_ATTRIBUTE:
+        raise WireValueError(f"{what:.60} may have {LONGEST_ATTRIBUTE} characters; found {len(value)}")
+    return value
 
 
 def decode_vehicle_control(value: object) -> VehicleControl:
@@ -314,14 +320,19 @@ def decode_physics(value: object) -> dict[str, object]:
     for name in ("max_rpm", "moi", "final_ratio", "drag_coefficient", "gear_switch_time", "clutch_strength"):
         decoded[name] = number(decoded[name], name)
     for name in ("torque_curve", "steering_curve"):
-        points = fields_of(decoded[name], 1, name)[:MOST_CURVE_POINTS]
+        points = _few(fields_of(decoded[name], 1, name), name)
         decoded[name] = [[number(item, name) for item in fields_of(point, 2, name)[:2]] for point in points]
     decoded["center_of_mass"] = numbers(decode_vector(decoded["center_of_mass"], "center_of_mass"))
-    decoded["forward_gears"] = [
-        _named(GEAR, gear, "gear") for gear in fields_of(decoded["forward_gears"], 0, "gears")[:MOST_CURVE_POINTS]
-    ]
+    gears = _few(fields_of(decoded["forward_gears"], 0, "gears"), "gears")
+    decoded["forward_gears"] = [_named(GEAR, gear, "gear") for gear in gears]
     decoded["wheels"] = [_named(WHEEL, wheel, "wheel") for wheel in fields_of(decoded["wheels"], 1, "wheels")]
     return decoded
+
+
+def _few(items: Sequence, what: str) -> Sequence:
+    if len(items) > MOST_CURVE_POINTS:
+        raise WireValueError(f"{what} may have {MOST_CURVE_POINTS} entries; found {len(items)}")
+    return items
 
 
 def _named(names: Sequence[str], value: object, what: str) -> dict[str, float]:

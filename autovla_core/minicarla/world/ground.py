@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autovla_core.minicarla.world.layout import Lane
+from autovla_core.minicarla.world.layout import Lane, TownError
 
 CELL_M = 2.0
 MARGIN_M = 160.0
 SAMPLE_ACROSS_M = np.arange(-7.0, 7.01, 1.0)
 LANE_CELL_M = 5.0
+MOST_CELLS = 10_000_000  # 40 km2, at some 0.7 GB while they are surveyed
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +48,19 @@ class Ground:
 
 
 def build_ground(lanes: Sequence[Lane]) -> Ground:
-    """Survey the roads' heights and let the land between them follow smoothly."""
+    """Survey the roads' heights and let the land between them follow smoothly.
+
+    Raises:
+        TownError: the roads lie too far apart.
+    """
     points, slopes, headings = _road_samples(lanes)
     origin = np.floor((points[:, :2].min(0) - MARGIN_M) / CELL_M) * CELL_M
-    shape = tuple(np.ceil((points[:, :2].max(0) + MARGIN_M - origin) / CELL_M).astype(int) + 1)
+    size = np.ceil((points[:, :2].max(0) + MARGIN_M - origin) / CELL_M) + 1
+    if not size.prod() <= MOST_CELLS:
+        wide, high = (size * CELL_M / 1000.0).tolist()
+        most = MOST_CELLS * CELL_M**2 / 1e6
+        raise TownError(f"a town may cover {most:.0f} km2; the roads of this one lie in {wide:.1f} by {high:.1f} km")
+    shape = tuple(size.astype(int))
     nodes = np.rint((points[:, :2] - origin) / CELL_M).astype(int)
     to_node = nodes * CELL_M + origin - points[:, :2]
     heights = points[:, 2] + slopes * (to_node * headings).sum(1)  # carried along the slope to the node

@@ -10,7 +10,7 @@ from autovla_core.frames import point_from_carla
 from autovla_core.minicarla.world.areas import edges
 from autovla_core.minicarla.world.layout import Signal
 from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, from_quads, join
-from autovla_core.minicarla.world.signals import POST_BESIDE_LANE_M
+from autovla_core.minicarla.world.opendrive import POST_BESIDE_LANE_M
 from autovla_core.minicarla.world.surfaces import UP, quads_mesh, ribbon
 from autovla_core.minicarla.world.survey import Strip, simplify
 

@@ -28,7 +28,7 @@ Contact = Literal["start", "end"]
 
 STRAIGHT_RAD = math.radians(35.0)
 STOP_LINE_BEFORE_END_M = 1.0
-POST_BESIDE_LANE_M = 1.0
+POST_BESIDE_LANE_M = 1.0  # from the outermost lane's border: on the sidewalk, behind the kerb
 BESIDE_DRIVING = ("parking", "biking")  # lanes between the driving lanes and the kerb; wide shoulders count too
 WIDE_SHOULDER_M = 0.5
 

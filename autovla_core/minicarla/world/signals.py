@@ -9,11 +9,11 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 from autovla_core.minicarla.world.layout import Lane, Signal
+from autovla_core.minicarla.world.opendrive import POST_BESIDE_LANE_M
 from autovla_core.minicarla.world.survey import LaneRecord, Strip, beside_driving
 
 KINDS = {"1000001": "traffic_light", "206": "stop", "205": "yield", "274": "speed_limit"}
 GOVERNING = ("traffic_light", "stop", "yield")
-POST_BESIDE_LANE_M = 1.0  # from the outermost lane's border: on the sidewalk, behind the kerb
 NEAR_HEAD_AFTER_LINE_M = 1.6
 PLATE_BEFORE_POST_M = 0.16
 NEAR_HEAD_HEIGHT_M = 3.0

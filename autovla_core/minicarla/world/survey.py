@@ -15,14 +15,14 @@ import shapely
 
 from autovla_core import geometry
 from autovla_core.minicarla.world.layout import Lane, TownError
+from autovla_core.minicarla.world.opendrive import BESIDE_DRIVING, WIDE_SHOULDER_M
 
 STEP_M = {"driving": 0.85, "shoulder": 2.0, "sidewalk": 2.0, "parking": 2.0, "biking": 2.0, "median": 2.0}
-BESIDE_DRIVING = ("parking", "biking")  # lanes between the driving lanes and the kerb; wide shoulders count too
-WIDE_SHOULDER_M = 0.5
 END_GAP_M = 1e-3  # waypoints exactly at a section's end belong to the next one
 STRAIGHT_DEG = 35.0
 CONFLICT_M = 2.0
 DEFAULT_SPEED_KMH = 40.0
+MOST_LANES_M = 1e6  # all together
 
 Key = tuple[int, int, int]  # road, section, lane
 
@@ -85,9 +85,14 @@ def survey(carla_map: object, root: ET.Element) -> list[Strip]:
     """Sample every lane of the map, at most STEP_M apart on the reference line (more outside of a bend).
 
     Raises:
-        TownError: if a lane has no waypoint or a NaN in it.
+        TownError: if a lane has no waypoint or a NaN in it, or the lanes are too long together.
     """
-    return [_sample(carla_map, record) for record in read_records(root)]
+    records = list(read_records(root))
+    metres = sum(abs(record.s_end - record.s_start) for record in records)
+    if not metres <= MOST_LANES_M:
+        most = MOST_LANES_M / 1000.0
+        raise TownError(f"a town may have {most:.0f} km of lanes; this one has {metres / 1000.0:.0f} km")
+    return [_sample(carla_map, record) for record in records]
 
 
 def _sample(carla_map: object, record: LaneRecord) -> Strip:

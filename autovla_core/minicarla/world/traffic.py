@@ -103,7 +103,9 @@ class Traffic:
         driven = np.zeros(len(fleet.vehicles), np.bool_)
         driven[members] = True
         for number, driver in enumerate(self._drivers.values()):
-            self._think_of_a_change(number, driver, Surroundings(cars, bodies, int(members[number]), len(driven)), dt)
+            around = Surroundings(cars, bodies, int(members[number]), len(driven))
+            if self._think_of_a_change(number, driver, around, dt):
+                cars = self._cars(fleet)  # who thinks next must see it in its new lane
             self._rows[number, t.STOP_AT] = self._stop_at(number, driver, cars, dt)
         t.drive(self._rows, members, self._paths, self._speeds, fleet.states, fleet.rows, bodies, driven)
         for number, driver in enumerate(self._drivers.values()):
@@ -200,13 +202,13 @@ class Traffic:
 
     # ---- lane changes
 
-    def _think_of_a_change(self, number: int, driver: Driver, around: Surroundings, dt: float) -> None:
-        """Change lanes if the car is held up, or its lane ends, and nobody is cut off."""
+    def _think_of_a_change(self, number: int, driver: Driver, around: Surroundings, dt: float) -> bool:
+        """Change lanes if the car is held up, or its lane ends, and nobody is cut off; say whether."""
         row, path = self._rows[number], driver.path
         at, lead = float(row[t.AT]), float(row[t.LEAD])
         if driver.change is not None:
             driver.change = None if at > driver.change.until else driver.change
-            return
+            return False
         wanted = float(self._speeds[number, min(int(at + 0.5), POINTS - 1)])
         held_up = lane_change.is_held_up(float(row[t.GAP]), lead, driver.vehicle.forward_speed, wanted)
         driver.held_up_s = driver.held_up_s + dt if held_up else 0.0
@@ -216,15 +218,16 @@ class Traffic:
         must = not lane.successors and index == len(path.spans) - 1
         patience_s = driver.patience_s if lead > lane_change.STANDING_SPEED else lane_change.STANDING_PATIENCE_S
         if driver.rest_s > 0.0 or not (must or driver.held_up_s > patience_s):
-            return
+            return False
         driver.rest_s = lane_change.RETRY_S
         if not (must or self._has_time(driver, path.spans[index].end - at, at)):
-            return
+            return False
         for side, target in (("left", lane.left), ("right", lane.right)):
             leads_on = target >= 0 and (not must or self._town.lanes[target].successors)
             if leads_on and self._change(number, driver, side, target, around, must):
                 driver.held_up_s, driver.rest_s = 0.0, lane_change.REST_S
-                return
+                return True
+        return False
 
     @staticmethod
     def _has_time(driver: Driver, lane_left: float, at: float) -> bool:

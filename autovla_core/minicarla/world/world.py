@@ -9,16 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from autovla_core.minicarla.blueprints import BLUEPRINTS, Blueprint
-from autovla_core.minicarla.world import ackermann, collision, pose, spawning, walker
+from autovla_core.minicarla.world import ackermann, acts, collision, pose, spawning, walker
 from autovla_core.minicarla.world.actor import (
-    AckermannGains,
-    AckermannTarget,
     Actor,
     LightColor,
     TrafficLight,
     TrafficSign,
     Vehicle,
-    VehicleControl,
     Walker,
 )
 from autovla_core.minicarla.world.collision import Contact
@@ -84,6 +81,7 @@ class World:
         self.contacts: list[Contact] = []
         self.debug_shapes: list[DebugShape] = []
         self.map_changed, self._loaded = True, True
+        self.destroyed_since_tick = False
         if reset_settings:
             self.settings = default_settings()
         self.weather = Weather()
@@ -153,7 +151,7 @@ class World:
         if actor_id not in self.actors or actor_id == self.spectator_id:
             raise ActorNotFound("unable to destroy actor: not found")
         del self.actors[actor_id]
-        self._stale = True
+        self._stale = self.destroyed_since_tick = True
 
     def actor(self, actor_id: int) -> Actor:
         """Return a living actor.
@@ -165,6 +163,17 @@ class World:
             return self.actors[actor_id]
         except KeyError:
             raise ActorNotFound(f"unable to find actor {actor_id}: actor not found") from None
+
+    def vehicle(self, actor_id: int) -> Vehicle:
+        """Return a living vehicle.
+
+        Raises:
+            ActorNotFound: if there is none of this id.
+        """
+        found = self.actor(actor_id)
+        if not isinstance(found, Vehicle):
+            raise ActorNotFound(f"unable to use actor {actor_id} as a vehicle: it is {found.type_id}")
+        return found
 
     def spawn_traffic(self, vehicles: int, seed: int) -> list[int]:
         """Spawn up to this many server-driven vehicles at spawn points; return their ids.
@@ -194,6 +203,7 @@ class World:
     def step(self, dt: float) -> None:
         """Let ``dt`` seconds pass: lights, traffic, motion, blows, then what follows from the new places."""
         self.map_changed, self._loaded = self._loaded, False
+        self.destroyed_since_tick = False
         self.frame += 1
         self.time += dt
         if self.debug_shapes:
@@ -212,7 +222,7 @@ class World:
             if (ticks + vehicle.id) % SPEED_LIMIT_EVERY == 0 and abs(vehicle.forward_speed) > 0.1:
                 self._look_up_limit(vehicle)
 
-    # ---- setters
+    # ---- what a client changes beyond one actor's own state; the rest is in acts.py
 
     def set_transform(self, actor_id: int, location: Sequence[float], rotation: Sequence[float]) -> None:
         """Put an actor somewhere; an attached one then keeps its new place relative to its parent."""
@@ -223,7 +233,7 @@ class World:
             actor.relative = pose.relative((parent.location, parent.rotation), (actor.location, actor.rotation))
         if isinstance(actor, Vehicle):
             actor.airborne = True
-            self._set_planar(actor, actor.velocity)
+            acts.roll(actor)
 
     def place_walker(self, actor_id: int, x: float, y: float, yaw_deg: float) -> None:
         """Put a walker, on its feet, where the crowd that leads it says; its velocity follows at the next tick."""
@@ -231,27 +241,6 @@ class World:
         if not isinstance(placed, Walker):
             raise ActorNotFound(f"unable to use actor {actor_id} as a walker: it is {placed.type_id}")
         walker.place(placed, x, y, yaw_deg, self.town.height(x, y))
-
-    def set_target_velocity(self, actor_id: int, velocity: Sequence[float]) -> None:
-        """Give an actor a velocity, m/s in the world; a vehicle's tyres then act on it."""
-        actor = self.actor(actor_id)
-        actor.velocity[:] = velocity
-        if isinstance(actor, Vehicle):
-            self._set_planar(actor, actor.velocity)
-
-    def set_target_angular_velocity(self, actor_id: int, angular_velocity: Sequence[float]) -> None:
-        """Give an actor a turning rate, deg/s."""
-        self.actor(actor_id).angular_velocity[:] = angular_velocity
-
-    def add_impulse(self, actor_id: int, impulse: Sequence[float]) -> None:
-        """Push an actor, N s in the world."""
-        actor = self.actor(actor_id)
-        if isinstance(actor, Vehicle):
-            self.set_target_velocity(actor_id, actor.velocity + np.array(impulse, float) / actor.physics["mass"])
-
-    def set_constant_velocity(self, actor_id: int, forward: float | None) -> None:
-        """Hold a vehicle's forward speed, m/s, whatever its pedals say, until called with None."""
-        self.vehicle(actor_id).constant_velocity = forward
 
     def set_simulate_physics(self, actor_id: int, enabled: bool) -> None:
         """Without physics an actor moves only by ``set_transform`` and nothing pushes it."""
@@ -262,35 +251,6 @@ class World:
         """Let others pass through an actor, or no longer."""
         self.actor(actor_id).collides = enabled
         self._stale = True
-
-    def vehicle(self, actor_id: int) -> Vehicle:
-        """Return a living vehicle.
-
-        Raises:
-            ActorNotFound: if there is none of this id.
-        """
-        found = self.actor(actor_id)
-        if not isinstance(found, Vehicle):
-            raise ActorNotFound(f"unable to use actor {actor_id} as a vehicle: it is {found.type_id}")
-        return found
-
-    def apply_control(self, actor_id: int, control: VehicleControl) -> None:
-        """Set a vehicle's pedals and wheel; they hold until the next call. Server traffic soon overrules it."""
-        vehicle = self.vehicle(actor_id)
-        vehicle.control, vehicle.ackermann = control, None
-
-    def apply_ackermann(self, actor_id: int, target: AckermannTarget) -> None:
-        """Let two loops hold a vehicle's speed and wheel angle until the next ``apply_control``."""
-        vehicle = self.vehicle(actor_id)
-        vehicle.ackermann = ackermann.aim(vehicle.ackermann, target)
-
-    def set_ackermann_gains(self, actor_id: int, gains: AckermannGains) -> None:
-        """Replace the gains of a vehicle's Ackermann loops."""
-        self.vehicle(actor_id).ackermann_gains = gains
-
-    def set_gravity(self, actor_id: int, enabled: bool) -> None:
-        """Let gravity pull an actor, or no longer: what is in the air then keeps its climb."""
-        self.actor(actor_id).has_gravity = enabled
 
     def set_physics(self, actor_id: int, control: Mapping) -> None:
         """Replace a vehicle's physics control (all fields by name, wheel positions in local centimetres).
@@ -395,13 +355,6 @@ class World:
     def _look_up_limit(self, vehicle: Vehicle) -> None:
         lane, _, _ = self.town.nearest_lane(*vehicle.location[:2].tolist())
         vehicle.speed_limit_kmh = self.town.lanes[lane].speed_limit_kmh
-
-    @staticmethod
-    def _set_planar(vehicle: Vehicle, velocity: np.ndarray) -> None:
-        yaw = math.radians(float(vehicle.rotation[1]))
-        vx, vy = velocity[:2].tolist()
-        vehicle.forward_speed = vx * math.cos(yaw) + vy * math.sin(yaw)
-        vehicle.lateral_speed = -vx * math.sin(yaw) + vy * math.cos(yaw)
 
 
 def _suits_traffic(blueprint: Blueprint) -> bool:
