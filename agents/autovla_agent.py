@@ -95,7 +95,7 @@ class AutoVLAAgent(AutonomousAgent):
     def sensors(self) -> list[dict]:
         """The rig's cameras, GNSS, IMU and speedometer; with the shield a front radar."""
         own = rigs.sensors(self._cameras)
-        return [*own, radar.RadarSpec().sensor()] if self.config.shield.on else own
+        return [*own, radar.RadarSpec().sensor()] if self.config.shield.enabled else own
 
     def run_step(self, input_data: dict, timestamp: float):
         """One tick: ``{id: (frame, payload)}`` and seconds in, ``carla.VehicleControl`` out."""
@@ -107,7 +107,7 @@ class AutoVLAAgent(AutonomousAgent):
         return vehicle_control(control)
 
     def _returns(self, input_data: dict, motion: Motion) -> np.ndarray | None:
-        if not self.config.shield.on:
+        if not self.config.shield.enabled:
             return None
         payload = radar.payload_of(input_data)
         return radar.returns_of(payload, motion.speed, motion.yaw_rate, self.config.vehicle.rear_axle)
@@ -125,7 +125,7 @@ class AutoVLAAgent(AutonomousAgent):
 
 def _shield(config: AgentConfig) -> Shield | None:
     vehicle = config.vehicle
-    return Shield(config.shield, vehicle.length, vehicle.width) if config.shield.on else None
+    return Shield(config.shield, vehicle.length, vehicle.width) if config.shield.enabled else None
 
 
 def _first_point(plan: list) -> tuple[float, float]:

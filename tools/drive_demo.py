@@ -124,7 +124,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--agent-config", default=ROOT / "leaderboard_configs/autovla_agent.yaml")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
     parser.add_argument("--traffic", type=int, default=10, help="other cars")
-    parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", type=int, default=0, help="for the simulator that is started; 0 takes a free one")
     parser.add_argument("--server", type=int, default=0, metavar="PORT", help="use a running server instead")
     parser.add_argument("--no-video", action="store_true")

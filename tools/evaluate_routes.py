@@ -1,6 +1,6 @@
 """Drive an agent over a route file and write the leaderboard's results.
 
-    python tools/evaluate_routes.py --routes leaderboard_configs/routes/havenbrook_test20.xml \\
+    python tools/evaluate_routes.py --routes leaderboard_configs/routes/havenbrook_test40.xml \\
         --agent agents/autovla_agent.py --agent-config leaderboard_configs/autovla_agent.yaml \\
         --out runs/vla.json --seeds 0,1,2 --traffic 20 --workers 2
 

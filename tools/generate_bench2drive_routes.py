@@ -1,7 +1,7 @@
 """Write a route file with one route for each of Bench2Drive's 44 scenario types, for its own evaluator.
 
     python tools/generate_bench2drive_routes.py --out runs/types.xml --seed 1
-    python tools/generate_bench2drive_routes.py --out runs/mine.xml --towns my_town.xodr --types Accident ParkingCutIn --each 5
+    python tools/generate_bench2drive_routes.py --out runs/mine.xml --towns my.xodr --types Accident --each 5
 
 Towns are looked at in the order in which they are given (default: all of ours), and a type's places are those of the
 first town that has any. They are found on the OpenDRIVE map alone; no simulator is started. The same arguments give

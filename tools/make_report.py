@@ -1,7 +1,7 @@
 """One self-contained HTML file of one or several results files.
 
     python tools/make_report.py baseline=runs/baseline.json vla=runs/vla.json --out runs/report.html \\
-        --routes leaderboard_configs/routes/havenbrook_test20.xml --config vla=leaderboard_configs/autovla_agent.yaml \\
+        --routes leaderboard_configs/routes/havenbrook_test40.xml --config vla=leaderboard_configs/autovla_agent.yaml \\
         --logs vla=runs/logs/vla --film vla:0:0=runs/demo/drive.mp4
 
 ``--logs`` takes one route log or a folder of them; ``--film`` names run, route and seed of its drive.

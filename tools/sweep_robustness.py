@@ -72,14 +72,16 @@ def _drive(options: argparse.Namespace, folder: Path, setting, name: str) -> Non
 
 def _draw(folder: Path, name: str, sweep, out: Path) -> str:
     """Write the drawing and the figures of what is there; return the table."""
-    from autovla_core.evaluation.report.collect import read_run
+    from autovla_core.evaluation.report.collect import by_benchmark, read_run
     from autovla_core.evaluation.report.curve import Mark, curve, rows
     from autovla_core.evaluation.report.figures import SCORE
+    from autovla_core.evaluation.report.shield import shield_lines
     from autovla_core.evaluation.robustness import as_json, as_markdown, points_of, slug, write_json
     from autovla_core.files import write_whole
 
     files = {setting.label: folder / f"{slug(setting.label)}.json" for setting in sweep.settings}
-    points = points_of(sweep, {label: read_run(label, file) for label, file in files.items() if file.is_file()})
+    runs = {label: read_run(label, file) for label, file in files.items() if file.is_file()}
+    points = points_of(sweep, runs)
     if not points:
         return f"{sweep.title}: nothing was driven yet"
     marks = [Mark(point.setting.label, point.figures[SCORE.name], point.setting.value) for point in points]
@@ -88,7 +90,8 @@ def _draw(folder: Path, name: str, sweep, out: Path) -> str:
     )
     write_whole(out / f"{name}.svg", drawing)
     write_json(out / f"{name}.json", as_json(sweep, points))
-    return as_markdown(sweep, points)
+    shielded = [line for alike in by_benchmark(runs.values()).values() for line in shield_lines(alike)]
+    return "\n\n".join([as_markdown(sweep, points), *shielded])
 
 
 def _options() -> argparse.Namespace:

@@ -13,6 +13,7 @@ from pathlib import Path
 from autovla_core.errors import AutoVLAError, RouteError
 from autovla_core.evaluation.route_file import read_routes
 from autovla_core.evaluation.scenarios.table import as_markdown, as_sentence, by_type
+from autovla_core.evaluation.shielding import expect_unmixed
 
 
 def main() -> int:
@@ -23,6 +24,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         records = [record for file in options.results for record in _records(file)]
+        expect_unmixed(records)
         routes = read_routes(options.routes)
         print(as_markdown(by_type(routes, records)))
         print(f"\n{as_sentence(routes, records)}")

@@ -120,6 +120,16 @@ def pdm_progress(outcome: Outcome, settings: TermSettings) -> np.ndarray:
     return _judged(outcome) * progress(outcome, settings)
 
 
+def driven(outcome: Outcome, settings: TermSettings) -> np.ndarray:
+    """What became of the plan in a fork of the simulator: see ``evaluation.foresight.terms``."""
+    return _judged(outcome, "driven")
+
+
+def comfort(outcome: Outcome, settings: TermSettings) -> np.ndarray:
+    """Comfort as the judge of the scene counts it, 0 to 1."""
+    return _judged(outcome, "comfort")
+
+
 def ade(outcome: Outcome, settings: TermSettings) -> np.ndarray:
     """``(delta - ADE) / kappa`` over the known poses: the paper's reward on Waymo."""
     gap = np.linalg.norm(outcome.plans[..., :2] - outcome.scene.expert[:, :2], axis=-1)[:, outcome.scene.known]
@@ -178,8 +188,15 @@ REWARDS: Mapping[str, Term] = {
     "thinking": thinking,
     "format": form,
     "faithfulness": faithfulness,
+    "driven": driven,
+    "comfort": comfort,
 }
-NEEDS = {"pdm": "truth", "pdm_progress": "truth", "faithfulness": "reasons"}  # of a term, beside the expert's poses
+NEEDS = {  # of a term, beside the expert's poses
+    "pdm": "truth",
+    "pdm_progress": "truth",
+    "comfort": "truth",
+    "faithfulness": "reasons",
+}
 
 
 def reward(outcome: Outcome, config: RewardConfig) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -224,10 +241,11 @@ def slowed(plan: np.ndarray, share: float) -> np.ndarray:
     return np.stack([np.interp(at, np.arange(PLAN_STEPS + 1), column) for column in turned.T], axis=-1)
 
 
-def _judged(outcome: Outcome) -> np.ndarray:
-    if "score" not in outcome.scores:
-        raise RewardError(f"{outcome.scene.id}: its data set gives {sorted(outcome.scores)}, no PDM score")
-    return outcome.scores["score"]
+def _judged(outcome: Outcome, name: str = "score") -> np.ndarray:
+    if name not in outcome.scores:
+        wanted = "PDM score" if name == "score" else name
+        raise RewardError(f"{outcome.scene.id}: its data set gives {sorted(outcome.scores)}, no {wanted}")
+    return outcome.scores[name]
 
 
 def _along(path: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -26,13 +26,13 @@ import torch
 from torch import nn
 
 from autovla_core import config
-from autovla_core.errors import AutoVLAError, SetupError
+from autovla_core.errors import AutoVLAError, ConfigError, SetupError
 from autovla_core.model import checkpoint
 from training import loop
 from training.loop import Progress, TrainingError
 from training.rft_groups import Dealer, Group
 from training.rft_policy import Policy
-from training.rft_record import Log, begin, claim
+from training.rft_record import Log, begin, claim, data_hash
 from training.rft_scenes import open_pools
 from training.rft_settings import RftConfig
 from training.rft_tally import Tally, Team
@@ -55,15 +55,7 @@ class Run:
         self.settings, self.team = settings, team
         claim(settings, team)
         self.policy = Policy(settings, _device(settings))
-        cameras, threads = self.policy.record.cameras, settings.threads
-        if not team.leads:
-            team.wait()  # the first rank decodes the pictures, the others find them
-        pools = open_pools(settings.data, cameras, self.policy.codebook, settings.reward.needs, threads, i_know)
-        if team.leads:
-            team.wait()
-        self.pool, self.held_out = pools
-        self.origin = begin(settings, *pools, team)
-        self.dealer = Dealer(self.pool, self.policy.sampler, settings)
+        self.origin = begin(settings, self.open(i_know), team)
         self.update = Update(self.policy, settings)
         steps = settings.loop
         self.optimizer = torch.optim.AdamW(
@@ -73,6 +65,37 @@ class Run:
         self.policy.follow()
         self.best = self._best_so_far()
 
+    def open(self, i_know: bool) -> dict[str, str]:
+        """Ready what is trained on and what is held out; return hashes of both."""
+        settings, team = self.settings, self.team
+        if settings.drives is not None:
+            raise ConfigError("the recipe has drives: run it with python -m training.rft_closed_loop")
+        cameras, threads = self.policy.record.cameras, settings.threads
+        if not team.leads:
+            team.wait()  # the first rank decodes the pictures, the others find them
+        pools = open_pools(settings.data, cameras, self.policy.codebook, settings.reward.needs, threads, i_know)
+        if team.leads:
+            team.wait()
+        self.pool, self.held_out = pools
+        self.dealer = Dealer(self.pool, self.policy.sampler, settings)
+        return {"data": data_hash(self.pool), "held_out": data_hash(self.held_out)}
+
+    def close(self) -> None:
+        """Let go of what ``open`` took."""
+
+    def deal(self, stop: threading.Event, tally: Tally) -> list[Group]:
+        """This rank's groups of the step; fewer when it is stopped."""
+        groups: list[Group] = []
+        for place, index in self._own_places():
+            if stop.is_set():
+                break
+            groups.append(self.dealer.group(self.progress.step, place, index, tally))
+        return groups
+
+    def held_out_values(self) -> dict[str, float]:
+        """What the model is worth on what is held out."""
+        return validate(self.policy.sampler, self.held_out, self.settings, self.team)
+
     def step(self, stop: threading.Event) -> Tally | None:
         """Draw, reward, learn; None if it was broken off, with nothing changed.
 
@@ -80,11 +103,8 @@ class Run:
             RewardError: a reward that is no number.
             TrainingError: many steps in a row without a finite gradient.
         """
-        groups, tally = [], Tally()
-        for place, index in self._own_places():
-            if stop.is_set():
-                break
-            groups.append(self.dealer.group(self.progress.step, place, index, tally))
+        tally = Tally()
+        groups = self.deal(stop, tally)
         if self.team.any(stop.is_set()):
             return None
         self._learn([group for group in groups if not group.dead], tally)
@@ -97,7 +117,7 @@ class Run:
             TrainingError: the recipe asks for a value that is none of them.
         """
         wanted = self.settings.validation
-        scores = validate(self.policy.sampler, self.held_out, self.settings, self.team)
+        scores = self.held_out_values()
         unknown = {wanted.best, *wanted.at_least} - set(scores)
         if unknown:
             raise TrainingError(f"validation asks for {sorted(unknown)}; known here: {', '.join(scores)}")
@@ -116,6 +136,10 @@ class Run:
         if self.team.leads:
             loop.save(self.settings.out, self.policy.trainable, self.optimizer, self.progress)
         self.team.wait()
+
+    def samples(self) -> int:
+        """How many different prompts there are to train on."""
+        return int((self.pool.frequencies > 0.0).sum())
 
     def _own_places(self) -> list[tuple[int, int]]:
         indices = self.dealer.indices(self.progress.step)
@@ -165,7 +189,7 @@ class Run:
             "steps": self.progress.step,
             "minutes": round(self.progress.elapsed_s / 60.0, 1),
             "ranks": self.team.size,
-            "samples": int((self.pool.frequencies > 0.0).sum()),
+            "samples": self.samples(),
             "data": self.origin["data"],
             "scores": dict(scores),
         }
@@ -177,6 +201,7 @@ def train(
     team: Team | None = None,
     minutes: float | None = None,
     i_know: bool = False,
+    kind: type[Run] = Run,
 ) -> tuple[Progress, dict[str, float]]:
     """Run one recipe, or go on with it; return where it stands and the held-out values of the best model.
 
@@ -185,7 +210,15 @@ def train(
         minutes: of this call; then it saves and returns as if it were stopped.
     """
     team, stop = team or Team(), stop or threading.Event()
-    run = Run(settings, team, i_know)
+    run = kind(settings, team, i_know)
+    try:
+        return _go_on(run, stop, minutes)
+    finally:
+        run.close()
+
+
+def _go_on(run: Run, stop: threading.Event, minutes: float | None) -> tuple[Progress, dict[str, float]]:
+    settings, team = run.settings, run.team
     log = Log(settings, run.progress, team)
     started = time.monotonic() - run.progress.elapsed_s
     until = np.inf if minutes is None else time.monotonic() + 60.0 * minutes
@@ -234,9 +267,9 @@ def override(settings: RftConfig, given: Mapping[str, object]) -> RftConfig:
     return dataclasses.replace(settings, **whole)
 
 
-def main() -> int:
+def main(kind: type[Run] = Run, about: str | None = __doc__) -> int:
     """Parse the command line and run the recipe."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--init", type=Path, help="model folder to start from, instead of the recipe's")
     parser.add_argument("--out", type=Path)
@@ -258,7 +291,7 @@ def main() -> int:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        progress, scores = train(settings, stop, team, args.minutes, args.i_know)
+        progress, scores = train(settings, stop, team, args.minutes, args.i_know, kind)
         team.leave()
     except AutoVLAError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,7 +7,7 @@ of ranks, nor on what is drawn beside it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,35 +71,44 @@ class Dealer:
             raise ActionDecodeError(
                 f"step {step}: {error}; lower the learning rate or start from a sound model"
             ) from None
-        earned = self._earned(sampler.outcome(self.pool.scene(index), answers), tally)
-        return Group(
-            prompt + sampler.grammar.opening(settings.thinking.mode),
-            features,
-            tuple(answers),
-            earned,
-            ADVANTAGES[settings.grpo.advantage](earned),
-            bool(dead(earned, settings.grpo.least_spread)),
-        )
+        found = earned(sampler.outcome(self.pool.scene(index), answers), settings, tally)
+        return group_of(prompt + sampler.grammar.opening(settings.thinking.mode), features, answers, found, settings)
 
-    def _earned(self, outcome: Outcome, tally: Tally) -> np.ndarray:
-        """Rewards (G,), their terms in the tally; nothing for anyone where the scene cannot be scored.
 
-        A car that stands is judged with them: beside any reward that pays more for it, driving is not learnt.
-        """
-        own = slice(len(outcome.plans))
-        whole = rewards.joined(outcome, rewards.standards(outcome.scene, ("standing",)))
-        try:
-            earned, terms = rewards.reward(whole, self.settings.reward)
-        except UnscorableError as error:
-            logger.warning("left out: %s", error)
-            tally.add("unscored", 1.0)
-            return np.zeros(len(outcome.plans))
-        record(tally, whole, earned, terms, own)
-        tally.add("unscored", 0.0)
-        tally.add("reward_standing", earned[-1])
-        tally.add("reward_spread", earned[own].std(ddof=1))
-        tally.add("dead_groups", dead(earned[own], self.settings.grpo.least_spread))
-        return earned[own]
+def group_of(
+    prompt: tuple[int, ...],
+    features: tuple[torch.Tensor, ...],
+    answers: Sequence[Generated],
+    earned: np.ndarray,
+    settings: RftConfig,
+) -> Group:
+    """A group with its advantages; ``prompt`` includes the opening that all answers share."""
+    advantages = ADVANTAGES[settings.grpo.advantage](earned)
+    return Group(prompt, features, tuple(answers), earned, advantages, bool(dead(earned, settings.grpo.least_spread)))
+
+
+def earned(outcome: Outcome, settings: RftConfig, tally: Tally) -> np.ndarray:
+    """Rewards (G,), their terms in the tally; nothing for anyone where the scene cannot be scored.
+
+    A car that stands is judged with them: beside any reward that pays more for it, driving is not learnt.
+
+    Raises:
+        RewardError: a reward is no number; the text names the sample.
+    """
+    own = slice(len(outcome.plans))
+    whole = rewards.joined(outcome, rewards.standards(outcome.scene, ("standing",)))
+    try:
+        found, terms = rewards.reward(whole, settings.reward)
+    except UnscorableError as error:
+        logger.warning("left out: %s", error)
+        tally.add("unscored", 1.0)
+        return np.zeros(len(outcome.plans))
+    record(tally, whole, found, terms, own)
+    tally.add("unscored", 0.0)
+    tally.add("reward_standing", found[-1])
+    tally.add("reward_spread", found[own].std(ddof=1))
+    tally.add("dead_groups", dead(found[own], settings.grpo.least_spread))
+    return found[own]
 
 
 def record(

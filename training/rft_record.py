@@ -93,8 +93,11 @@ def claim(settings: RftConfig, team: Team) -> None:
         write_whole(file, yaml.safe_dump(own, sort_keys=False))
 
 
-def begin(settings: RftConfig, training: Pool, held_out: Pool, team: Team) -> dict[str, object]:
+def begin(settings: RftConfig, data: Mapping[str, str], team: Team) -> dict[str, object]:
     """Write names of what the run begins with into ``out``: weights of ``init``, and the data; return them.
+
+    Args:
+        data: hashes of what is trained on, ``data``, and of what is ``held_out``.
 
     Raises:
         TrainingError: the run that goes on there began with others.
@@ -102,8 +105,7 @@ def begin(settings: RftConfig, training: Pool, held_out: Pool, team: Team) -> di
     file = settings.out / ORIGIN_FILE
     own = {
         "init": {weights.name: sha256(weights) for weights in sorted(settings.init.glob("*.safetensors"))},
-        "data": data_hash(training),
-        "held_out": data_hash(held_out),
+        **data,
     }
     if file.exists() and loop.newest(settings.out):
         first = json.loads(file.read_text())

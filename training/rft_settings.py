@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from autovla_core.contracts import PLAN_STEPS, STEP_S
 from autovla_core.errors import ConfigError
 from autovla_core.model.lora import LoraSpec
 from autovla_core.model.sampling import GREEDY, Sampling
@@ -99,6 +100,38 @@ class MemoryConfig:
 
 
 @dataclass(frozen=True)
+class DrivesConfig:
+    """Closed loop: the model drives, and at some moments many plans are tried out in forks of the simulator.
+
+    Raises:
+        ConfigError: nothing to drive, or futures shorter than a motion or longer than a plan.
+    """
+
+    routes: Path  # a route file without scenarios
+    held_out: Path  # another one, to choose the model by; a test needs a third
+    drives: int = 4  # a step, over all ranks; each gives its share of ``grpo.prompts``
+    held_out_drives: int = 8
+    traffic: int = 20  # other cars
+    seconds: float = 5.0  # of a future
+    every_s: float = 1.5  # between two moments of a drive
+    latest_s: float = 6.0  # the first moment is by chance between the first second and this one
+    rig: str = "front"
+    server_threads: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.drives, self.held_out_drives) < 1 or self.traffic < 0:
+            raise ConfigError(
+                f"drives: found drives {self.drives}, held_out_drives {self.held_out_drives}, traffic {self.traffic}; "
+                "expected 1 or more, 1 or more, 0 or more"
+            )
+        if not STEP_S <= self.seconds <= PLAN_STEPS * STEP_S or not self.every_s > 0.0 or not self.latest_s >= 1.0:
+            raise ConfigError(
+                f"drives: found seconds {self.seconds}, every_s {self.every_s}, latest_s {self.latest_s}; "
+                f"expected {STEP_S} to {PLAN_STEPS * STEP_S}, more than 0, 1 or more"
+            )
+
+
+@dataclass(frozen=True)
 class RftConfig:
     """One recipe file.
 
@@ -108,7 +141,7 @@ class RftConfig:
 
     out: Path
     init: Path  # the model folder to start from: SFT's
-    data: MixtureConfig
+    data: MixtureConfig  # of recorded scenes; unused with ``drives``
     loop: StepsConfig
     grpo: GrpoConfig = GrpoConfig()
     reward: RewardConfig = RewardConfig()
@@ -117,11 +150,14 @@ class RftConfig:
     noise: NoiseConfig = NoiseConfig()
     validation: ValidationConfig = ValidationConfig()
     memory: MemoryConfig = MemoryConfig()
+    drives: DrivesConfig | None = None  # training.rft_closed_loop
     seed: int = 0
     threads: int = 2
     device: str = "cpu"  # cpu or cuda
 
     def __post_init__(self) -> None:
+        if self.drives and self.grpo.prompts % self.drives.drives:
+            raise ConfigError(f"grpo.prompts {self.grpo.prompts} cannot be shared by {self.drives.drives} drives")
         words = self.thinking.mode != "fast" and self.thinking.words.greedy
         if words or self.thinking.actions.greedy:
             raise ConfigError(

@@ -34,8 +34,12 @@ def validate(sampler: Sampler, pool: Pool, settings: RftConfig, team: Team) -> d
         ways |= {f"{mode}_": replace(settings.greedy, mode=mode) for mode in ("fast", "slow")}
     tally = Tally()
     for index, found in greedy_answers(sampler, prompts, pool.part.clips, ways, settings.validation.batch):
-        _judge(sampler, pool.scene(index), settings, found, tally)
-    found = team.merge(tally).means()
+        judge(sampler, pool.scene(index), settings, found, tally)
+    return worth(team.merge(tally).means())
+
+
+def worth(found: dict[str, float]) -> dict[str, float]:
+    """With what a thought earns more than none, where both ways were asked."""
     for kind in ("complex", "simple"):
         fast, slow = found.get(f"fast_reward_{kind}"), found.get(f"slow_reward_{kind}")
         if fast is not None and slow is not None:
@@ -43,7 +47,7 @@ def validate(sampler: Sampler, pool: Pool, settings: RftConfig, team: Team) -> d
     return found
 
 
-def _judge(sampler: Sampler, scene: Scene, settings: RftConfig, found: Mapping[str, Generated], tally: Tally) -> None:
+def judge(sampler: Sampler, scene: Scene, settings: RftConfig, found: Mapping[str, Generated], tally: Tally) -> None:
     """One sample's answers by each way of thinking, and ``STANDARDS``, judged at once; the first way in full."""
     outcome = rewards.joined(sampler.outcome(scene, list(found.values())), rewards.standards(scene))
     try:

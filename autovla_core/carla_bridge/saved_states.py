@@ -42,6 +42,10 @@ class SavedStates:
         """Free a saved state."""
         self._call("minicarla_forget_state", number)
 
+    def pause_cameras(self, paused: bool) -> None:
+        """Take no pictures from now on, or take them again: a future that nobody looks at is cheaper blind."""
+        self._call("minicarla_pause_cameras", int(paused))
+
     def close(self) -> None:
         """End the connection; states stay."""
         self._socket.close()

@@ -228,6 +228,16 @@ class SensorSuite:
             if got > frame:
                 raise SimulatorError(f"sensor {channel.id!r} skipped frame {frame} and sent {got}")
 
+    def went_back(self, left: int, newest: int) -> None:
+        """The world is again as it was at frame ``left``: what came since, up to ``newest``, never happened."""
+        for channel in self._channels:
+            if channel.every_ticks == 0:
+                kept = [event for event in _drained(channel.inbox) if event.frame <= left]
+                for event in kept:
+                    channel.inbox.put((event.frame, event))
+            elif channel.first_frame is not None:
+                channel.first_frame += newest - left
+
     def destroy(self) -> None:
         """Stop and destroy the sensors; quiet when the server is gone."""
         for channel in self._channels:

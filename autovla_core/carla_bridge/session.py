@@ -154,6 +154,11 @@ class Session:
         self._patience_s = TICK_TIMEOUT_S
         return suite
 
+    def went_back(self, left: int, newest: int) -> None:
+        """Tell all sensors that the world is again as it was at frame ``left``, after futures up to ``newest``."""
+        for suite in self._suites:
+            suite.went_back(left, newest)
+
     def clear(self) -> None:
         """Destroy every sensor and actor made here."""
         for suite in self._suites:

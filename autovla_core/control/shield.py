@@ -19,16 +19,17 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from autovla_core import geometry
-from autovla_core.contracts import STEP_S, Control, Plan
+from autovla_core.contracts import Control, Plan
+from autovla_core.control.plan_limits import leaves_route, tyre_speed
 from autovla_core.control.way import AFTER_S, Way
 from autovla_core.errors import ConfigError
 
 OBSTACLE, ROUTE, TYRES = "obstacle", "route", "tyres"  # why a control was changed
-OFF = ("on",)  # fields that are no amounts
+_NO_AMOUNTS = ("enabled",)
 _SLOWING_BRAKE = 0.3
-_SHORTEST_STEP_M = 0.5  # a motion shorter than this has no curvature worth the name
 _EARLY_S = 1e-3
 _MOVES = 0.5  # m/s away from which something drives, not stands
+_STANDS = 0.1  # m/s
 _ANEW_S = 1.0  # without braking, after which the next is another one
 
 
@@ -40,13 +41,12 @@ class ShieldConfig:
         ConfigError: an amount that is not positive and finite.
     """
 
-    on: bool = False
+    enabled: bool = False  # "on" is no word for a key: YAML reads it as true
     brake: float = 7.0  # m/s2 that hard braking gives
     delay_s: float = 0.15  # until it does
     margin: float = 0.5  # m left to the obstacle
     side: float = 0.1  # m beside the box that are in the way too
     trusted: float = 5.0  # m/s2: a plan that must brake harder to stop in time is not relied upon
-    release: float = 1.3  # once braking, the distance at which it would begin counts for so many times as much
     window_s: float = 0.2  # returns are kept so long
     returns: int = 3  # as many make an obstacle
     depth: float = 1.0  # m along the way within which they lie
@@ -57,7 +57,7 @@ class ShieldConfig:
     lateral: float = 7.0  # m/s2 that the tyres give
 
     def __post_init__(self) -> None:
-        for name in (f.name for f in fields(self) if f.name not in OFF):
+        for name in (f.name for f in fields(self) if f.name not in _NO_AMOUNTS):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 raise ConfigError(f"shield.{name}: found {value}, expected a finite number above 0")
@@ -100,39 +100,10 @@ def is_obstacle(free: np.ndarray, heights: np.ndarray, config: ShieldConfig) -> 
     free, heights = free[order], heights[order]
     for first in range(len(free) - config.returns + 1):
         near = heights[first : int(np.searchsorted(free, free[first] + config.depth, side="right"))]
-        tall = min(config.upright, 0.1 * free[first] + 0.05)  # of what is near the beam sees only a part
+        tall = min(config.upright, 0.1 * free[first])  # of what is near the beam sees only a part
         if len(near) >= config.returns and near.max() - near.min() >= tall:
             return True
     return False
-
-
-def leaves_route(plan: Plan, route: np.ndarray, config: ShieldConfig) -> bool:
-    """Whether a plan goes further from the route (N, 2) than it may, and further than the ego is already."""
-    if len(route) < 2:
-        return False
-    behind = route[0] - 2.0 * (route[1] - route[0])  # the points begin a little ahead of the ego
-    line = np.vstack([behind, route])
-    count = max(1, round(config.route_horizon_s / STEP_S))
-    distances = _distances(line, np.vstack([np.zeros(2), np.asarray(plan.poses, float)[:count, :2]]))
-    return bool(distances[1:].max() > max(config.route, distances[0] + 0.5))
-
-
-def _distances(line: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(M,) of points (M, 2) to a polyline (N, 2)."""
-    step = np.diff(line, axis=0)
-    gap = points[:, None, :] - line[None, :-1, :]
-    share = np.clip((gap * step).sum(-1) / np.maximum((step * step).sum(-1), 1e-9), 0.0, 1.0)
-    return np.linalg.norm(gap - share[..., None] * step, axis=-1).min(axis=1)
-
-
-def tyre_speed(plan: Plan, lateral: float) -> float:
-    """m/s above which the plan's curves are too tight for ``lateral`` m/s2; inf when it keeps within that itself."""
-    knots = np.vstack([np.zeros(3), np.asarray(plan.poses, float)])
-    run = np.hypot(*np.diff(knots[:, :2], axis=0).T)
-    turn = np.abs(geometry.wrap_angle(np.diff(knots[:, 2])))
-    asked = run * turn / STEP_S**2
-    tight = (asked > lateral) & (run >= _SHORTEST_STEP_M)
-    return float(np.sqrt(lateral * run[tight] / turn[tight]).min()) if tight.any() else math.inf
 
 
 class Returns:
@@ -179,18 +150,20 @@ class Shield:
         self._returns = Returns(self.config.window_s)
         self._top, self._reason = math.inf, ""  # m/s that the plan may be driven at, and why
         self._braking = False
+        self._began_m = 0.0  # the stopping distance at which it began to
         self._braked_s = -math.inf  # when it braked last
         self._counts: Counter[str] = Counter()
 
     def reach_m(self, speed: float) -> float:
         """How far the way must be known at a speed in m/s."""
-        return self.config.release * self.config.stopping_distance(max(speed, 0.0)) + self._length
+        return max(self.config.stopping_distance(max(speed, 0.0)), self._began_m) + self._length
 
     def judge(self, plan: Plan, route: np.ndarray) -> None:
         """Take a plan that counts from now on, and the route (N, 2) in its frame."""
         self._counts["plans checked"] += 1
         tops = {TYRES: tyre_speed(plan, self.config.lateral)}
-        tops[ROUTE] = self.config.slow if leaves_route(plan, route, self.config) else math.inf
+        left = leaves_route(plan, route, self.config.route, self.config.route_horizon_s)
+        tops[ROUTE] = self.config.slow if left else math.inf
         self._reason = min(tops, key=tops.__getitem__)
         self._top = tops[self._reason]
         self._counts.update({f"plans {why}": 1 for why, top in tops.items() if top < math.inf})
@@ -218,9 +191,9 @@ class Shield:
         if returns is not None:
             self._returns.add(returns, pose, time_s)
         if way is None:
-            self._braking = False
+            self._braking, self._began_m = False, 0.0
             return control
-        self._braking = self._must_brake(way, pose, time_s, max(speed, 0.0))
+        self._consider(way, pose, time_s, max(speed, 0.0))
         if self._braking:
             self._counts["brakings"] += time_s > self._braked_s + _ANEW_S
             self._braked_s = time_s
@@ -236,17 +209,23 @@ class Shield:
         names += tuple(f"ticks {why}" for why in (OBSTACLE, ROUTE, TYRES))
         return {f"shield_{name.replace(' ', '_')}": float(self._counts[name]) for name in names}
 
+    def _consider(self, way: Way, pose: np.ndarray, time_s: float, speed: float) -> None:
+        """Begin to brake, or go on until what is in the way is gone or the ego stands."""
+        if speed <= _STANDS:
+            self._began_m = 0.0
+        self._braking = self._must_brake(way, pose, time_s, speed)
+        self._began_m = max(self._began_m, self.config.stopping_distance(speed)) if self._braking else 0.0
+
     def _must_brake(self, way: Way, pose: np.ndarray, time_s: float, speed: float) -> bool:
         seen = self._returns.seen(pose, time_s)
-        more = self.config.release if self._braking else 1.0
-        longest = more * self.config.stopping_distance(speed)
+        longest = max(self.config.stopping_distance(speed), self._began_m)
         seen = seen[np.hypot(seen[:, 0], seen[:, 1]) <= longest + self._length + 1.0]
         if len(seen) < self.config.returns:
             return False
         free = contact_distances(way, seen[:, :2], self._length, self._width + 2.0 * self.config.side)
         near = free <= longest
         free, heights, away = free[near], seen[near, 2], seen[near, 3]
-        due = free <= more * self.config.stopping_distance(speed, away)
+        due = free <= np.maximum(self.config.stopping_distance(speed, away), self._began_m)
         due &= ~((away > _MOVES) & (away >= speed))  # a leader that drives away
         due &= ~plan_yields(way, free, away, speed, self.config.trusted)
         return is_obstacle(free[due], heights[due], self.config)

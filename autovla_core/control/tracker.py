@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import deque
 from dataclasses import dataclass, field
@@ -148,6 +149,10 @@ class Tracker:
         self._timing: PlanPath | None = None  # of the newest plan
         self._steering: PlanPath | None = None  # of the last plan long enough to steer by
         self._steer = 0.0
+
+    def twin(self) -> Tracker:
+        """Another one that remembers the same, to try out what would follow."""
+        return copy.deepcopy(self)
 
     def step(self, plan: Plan | None, time_s: float, speed: float, yaw_rate: float) -> Control:
         """Return the control of this tick; no plan brakes fully.

@@ -13,16 +13,16 @@ import numpy as np
 from autovla_core import frames
 from autovla_core.carla_bridge.actuate import control_of
 from autovla_core.carla_bridge.route_planner import plan_route
-from autovla_core.carla_bridge.sensor_suite import CollisionEvent, SensorRefused, SensorSuite
+from autovla_core.carla_bridge.sensor_suite import SensorRefused, SensorSuite
 from autovla_core.carla_bridge.session import Session
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.errors import AutoVLAError, RouteError, SetupError, SimulatorError
 from autovla_core.evaluation import map_facts
 from autovla_core.evaluation.agent_file import LeaderboardAgent, global_plan
 from autovla_core.evaluation.criteria import CriteriaConfig
-from autovla_core.evaluation.facts import Contact, Moment
 from autovla_core.evaluation.insight import driver_of
 from autovla_core.evaluation.judge import Judge
+from autovla_core.evaluation.moments import moment_now
 from autovla_core.evaluation.results import BAD_SENSORS, CRASHED, SETUP_FAILED, Record
 from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.route_track import RouteTrack
@@ -247,7 +247,7 @@ def _drive(
     while True:
         input_data = suite.collect(scenery.session.tick())
         time_s = (number + 1) * scenery.session.tick_s
-        moment = _moment(scenery, input_data, time_s)
+        moment = moment_now(scenery, time_s, input_data.get(COLLISION_ID, (0, ()))[1])
         scenery.judge.update(moment)
         if scenery.judge.over:
             return _Outcome(scenery.judge.status, number)
@@ -274,26 +274,6 @@ def _drive(
                 subscriber.tick(facts)
         except EpisodeStopped:
             return _Outcome("Failed", number, "stopped by the person watching")
-
-
-def _moment(scenery: Scenery, input_data: Mapping[str, tuple[int, object]], time_s: float) -> Moment:
-    ego = scenery.ego
-    transform, velocity = ego.get_transform(), ego.get_velocity()
-    events: Sequence[CollisionEvent] = input_data.get(COLLISION_ID, (0, ()))[1]
-    position = map_facts.position_of(transform.location)
-    return Moment(
-        time_s,
-        position,
-        frames.yaw_from_carla(transform.rotation.yaw),
-        float(np.hypot(velocity.x, velocity.y)),
-        ego.get_speed_limit() / 3.6,
-        frozenset(i for i in scenery.judge.lights_near(position) if _is_red(scenery.lights[i])),
-        tuple(Contact(time_s, event.other_id, event.other_type_id) for event in events),
-    )
-
-
-def _is_red(light: carla.TrafficLight) -> bool:
-    return light.get_state() == carla.TrafficLightState.Red
 
 
 def _record(scenery: Scenery, outcome: _Outcome, repetition: int, config: EpisodeConfig, wall_s: float) -> Record:

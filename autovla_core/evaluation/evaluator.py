@@ -16,10 +16,11 @@ from autovla_core.errors import RouteError, SimulatorError
 from autovla_core.evaluation.agent_file import load_agent_class
 from autovla_core.evaluation.episode import EpisodeConfig, EpisodeLost, EpisodeUnfinished, run_episode
 from autovla_core.evaluation.flight_recorder import recorders
-from autovla_core.evaluation.provenance import Provenance
+from autovla_core.evaluation.provenance import Provenance, weights
 from autovla_core.evaluation.results import CRASHED, Record, ResultsFile, route_id
 from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.server_process import MinicarlaServer
+from autovla_core.evaluation.shielding import shield_facts
 from autovla_core.evaluation.watching import Disturbance, Subscriber
 from autovla_core.evaluation.weathers import preset
 from autovla_core.evaluation.workers import run_jobs
@@ -67,7 +68,7 @@ def jobs_of(routes: Sequence[Route], seeds: Sequence[int]) -> list[Job]:
 
 def fingerprint(run: Run, route_file: Path, seeds: Sequence[int]) -> dict[str, object]:
     """What must be equal for a results file to be continued."""
-    config = Path(run.agent_config)
+    config, weights_of = Path(run.agent_config), weights(run.agent, run.agent_config)
     return {
         "agent": run.agent.name,
         "agent_config": hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else run.agent_config,
@@ -75,7 +76,9 @@ def fingerprint(run: Run, route_file: Path, seeds: Sequence[int]) -> dict[str, o
         "seeds": list(seeds),
         "traffic": run.episode.traffic,
         "rule": run.episode.rule,
+        **({"weights": weights_of} if weights_of else {}),
         **conditions(run),
+        **shield_facts(config),
     }
 
 

@@ -37,18 +37,20 @@ class Provenance:
             "code": source_sha256(Path(autovla_core.__file__).parent),
             **({"agent": sha256(self.agent)} if self.agent.is_file() else {}),
             **({"agent_config": _text_of(config) or f"sha256 {sha256(config)}"} if config.is_file() else {}),
-            **{f"weights {file.name}": sha256(file) for file in self._weights(config)},
+            **{f"weights {name}": digest for name, digest in weights(self.agent, self.agent_config).items()},
         }
 
-    def _weights(self, config: Path) -> list[Path]:
-        """Of the model folder that an agent YAML names; relative ones are relative to the agent's checkout."""
-        try:
-            values = yaml.safe_load(_text_of(config))
-        except yaml.YAMLError:  # the agent's own business
-            return []
-        if not isinstance(values, dict) or not isinstance(values.get("checkpoint"), str):
-            return []
-        return sorted((self.agent.resolve().parents[1] / values["checkpoint"]).glob("*.safetensors"))
+
+def weights(agent: Path, agent_config: str) -> dict[str, str]:
+    """SHA-256 by file of the model folder that an agent's YAML names; relative ones are relative to its checkout."""
+    try:
+        values = yaml.safe_load(_text_of(Path(agent_config.split("+")[0])))
+    except yaml.YAMLError:  # the agent's own business
+        return {}
+    if not isinstance(values, dict) or not isinstance(values.get("checkpoint"), str):
+        return {}
+    folder = agent.resolve().parents[1] / values["checkpoint"]
+    return {file.name: sha256(file) for file in sorted(folder.glob("*.safetensors"))}
 
 
 def _text_of(config: Path) -> str:

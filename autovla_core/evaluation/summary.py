@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from autovla_core.evaluation.shielding import counts_of, said
 from autovla_core.scoring.statistics import Interval, bootstrap_mean
 
 FAULTS = {
@@ -39,6 +40,8 @@ class Summary:
     statuses: Mapping[str, int]
     planner: Mapping[str, Interval] = field(default_factory=dict)  # what planners of ours say of themselves
     plans: int = 0
+    shield: Mapping[str, float] = field(default_factory=dict)  # its counts, summed; empty without it
+    shielded: int = 0  # drives that had it
 
 
 def summarise(records: Sequence[Mapping]) -> Summary:
@@ -65,6 +68,7 @@ def summarise(records: Sequence[Mapping]) -> Summary:
         faults,
         dict(sorted(statuses.items())),
         *_planner(records, routes),
+        *_shield(records),
     )
 
 
@@ -81,6 +85,15 @@ def _planner(records: Sequence[Mapping], routes: Sequence[str]) -> tuple[dict[st
     return found, round(sum(planner["plans"] for planner, _ in told))
 
 
+def _shield(records: Sequence[Mapping]) -> tuple[dict[str, float], int]:
+    """Counts over all drives, and how many drives had the shield."""
+    found = [counts for record in records if (counts := counts_of(record.get("planner") or {}))]
+    total: Counter[str] = Counter()
+    for counts in found:
+        total.update(counts)
+    return dict(total), len(found)
+
+
 def as_text(summary: Summary) -> str:
     """One line a figure."""
     lines = [f"{summary.drives} drives of {summary.routes} routes"]
@@ -90,6 +103,9 @@ def as_text(summary: Summary) -> str:
     if summary.planner:
         lines.append(f"{'plans':18s} {summary.plans}")
         lines += [f"{name:18s} {_two(interval)}" for name, interval in summary.planner.items()]
+    if summary.shielded:
+        lines.append(f"{'shield on':18s} {said(summary.shield, summary.shielded)}")
+        lines.append(f"{'':18s} the same agent without it: drive that too, then tools/compare_results.py pairs them")
     return "\n".join(lines)
 
 

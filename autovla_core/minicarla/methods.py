@@ -94,6 +94,7 @@ METHODS: dict[str, Method] = {
         copy_opendrive_to_file=episode.upload_opendrive,
         minicarla_restore_state=episode.restore_state,
         minicarla_forget_state=episode.forget_state,
+        minicarla_pause_cameras=episode.pause_cameras,
         set_weather_parameters=episode.set_weather,
         set_imui_gravity=episode.set_gravity,
         set_actor_location=actors.set_location,

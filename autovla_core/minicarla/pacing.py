@@ -13,6 +13,7 @@ from enum import Enum
 SUBSCRIBE_WITHIN_S = 1.0
 TRAFFIC_MANAGER_PAUSE_S = 0.001
 TRAFFIC_MANAGER_ASKS_WITHIN_S = 0.1
+MAP_TAKEN_UP_WITHIN_S = 4.0  # a large map, a busy machine
 EPISODE_FETCHED_WITHIN_S = 1.0
 
 
@@ -86,15 +87,33 @@ class EpisodeChange:
     def __init__(self) -> None:
         self.state = Episode.KNOWN
         self._deadline = 0.0
+        self._ticks_to_settle = 0
 
     def loading(self, now: float) -> None:
-        self.state, self._deadline = Episode.LOADING, now + TRAFFIC_MANAGER_ASKS_WITHIN_S
+        patience = MAP_TAKEN_UP_WITHIN_S if self.settling else TRAFFIC_MANAGER_ASKS_WITHIN_S
+        self.state, self._deadline = Episode.LOADING, now + patience
 
     def replied(self, now: float) -> None:
         self.state, self._deadline = Episode.UNKNOWN, now + EPISODE_FETCHED_WITHIN_S
 
     def fetched(self) -> None:
         self.state = Episode.KNOWN
+
+    def announced(self) -> None:
+        """The client's Traffic Manager is told of a new episode: it is not there until it has read the map.
+
+        A client asks for a second tick only after it has handled the first, and so the change before that.
+        """
+        self._ticks_to_settle = 2
+
+    def ticked(self) -> None:
+        """The client asked for a tick."""
+        self._ticks_to_settle = max(0, self._ticks_to_settle - 1)
+
+    @property
+    def settling(self) -> bool:
+        """Whether its Traffic Manager may still be busy with the map of the last change."""
+        return self._ticks_to_settle > 0
 
     def late(self, now: float) -> bool:
         """Whether the present state has lasted long enough."""

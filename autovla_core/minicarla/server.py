@@ -145,6 +145,7 @@ class Server:
         self._stream_peers: dict[int | None, list[StreamPeer]] = {}
         self._subscriptions = Subscriptions()
         self._quiet_until = 0.0  # no tick while a client has closed its old stream and not opened the new one
+        self._announces_episode = False  # to the next who subscribes to the world's stream
         self._next_free_tick = 0.0
         self._stopping = False
         self._waker, self._wakened = socket.socketpair()
@@ -227,6 +228,10 @@ class Server:
         peer.stream_id = stream_id
         self._count_listeners(stream_id)
         self._subscriptions.connected(stream_id)
+        if stream_id == WORLD_STREAM_ID and self._announces_episode:
+            self._announces_episode = False
+            self._simulation.announce_episode()
+            self._publish()
 
     def _count_listeners(self, stream_id: int) -> None:
         count = len(self._stream_peers.get(stream_id, ()))
@@ -307,12 +312,14 @@ class Server:
         return call.name == "tick_cue" and simulation.synchronous and bool(simulation.traffic_managers)
 
     def _answer(self, peer: RpcPeer, call: Call) -> None:
-        episode_id = self._simulation.world.episode_id
+        episode_id, xodr = self._simulation.world.episode_id, self._simulation.world.town.xodr
         reply = methods.answer(peer.session, call)
         self._publish()
         loaded = self._simulation.world.episode_id != episode_id
         if loaded:
             self._quiet_until = time.monotonic() + QUIET_S
+            other_map = self._simulation.world.town.xodr != xodr
+            peer.session.believes = episode_id if other_map and peer.session.traffic_manager_ports else None
         if loaded and self._simulation.traffic_managers and reply is not None:
             peer.load_reply = reply
             peer.episode.loading(time.monotonic())
@@ -327,6 +334,8 @@ class Server:
             peer.pause.touch(now)
         elif call.name == "set_episode_settings":
             self._next_free_tick = now
+        elif call.name == "tick_cue":
+            peer.episode.ticked()
         elif call.name == "get_sensor_token" and call.params:
             self._token_given(peer, call.params[0], now)
 
@@ -335,6 +344,9 @@ class Server:
             self._subscriptions.announce(stream_id, now)
         if stream_id == WORLD_STREAM_ID:
             self._quiet_until = 0.0
+            if peer.session.believes is not None:
+                peer.session.believes, self._announces_episode = None, True
+                peer.episode.announced()
             peer.episode.fetched()
             self._release(peer)
 

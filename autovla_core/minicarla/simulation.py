@@ -53,6 +53,7 @@ class Session:
 
     simulation: Simulation
     traffic_manager_ports: set[int] = field(default_factory=set)
+    believes: int | None = None  # an episode that was left, until this client sees the first snapshot of the next
 
     @property
     def world(self) -> World:
@@ -262,6 +263,10 @@ class Simulation:
             self.outbox.append((stream.WORLD_STREAM_ID, self._episode_state(delta_s)))
         self.outbox.extend(self.sensors.measure(self.world, delta_s, self.listeners))
         return self.world.frame
+
+    def announce_episode(self) -> None:
+        """Queue a snapshot of the world as it is, for clients that wait for the sight of a new episode."""
+        self.outbox.append((stream.WORLD_STREAM_ID, self._episode_state(self.delta_s)))
 
     def _episode_state(self, delta_s: float) -> list:
         world = self.world

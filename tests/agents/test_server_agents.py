@@ -12,7 +12,7 @@ import carla
 import numpy as np
 import pytest
 
-from autovla_core.errors import CodebookError, ConfigError
+from autovla_core.errors import CodebookError, ConfigError, ObservationError
 from autovla_core.model.vla import AutoVLA
 from autovla_core.serving.remote import RemotePlanner
 from autovla_core.serving.server import PlannerServer, ServerConfig
@@ -118,6 +118,22 @@ def test_a_latency_of_the_yaml_is_driven_and_its_jitter_is_the_routes_own(load, 
     other.setup(str(tmp_path / "agent.yaml"))
     here, there = ([a.driver.latency.seconds(0.5 * i, 0.0, 0) for i in range(9)] for a in (late, other))
     assert here != there
+
+
+def test_only_with_the_shield_the_agent_asks_for_a_radar_and_needs_it(load, tmp_path: Path) -> None:
+    agent_class = load("autovla_agent").AutoVLAAgent
+    bare = made(agent_class, config(tmp_path, checkpoint=TINY))
+    assert bare.driver.shield is None and "sensor.other.radar" not in {s["type"] for s in bare.sensors()}
+    kept = made(agent_class, str(ROOT / "leaderboard_configs" / "autovla_shield_agent.yaml"))
+    assert kept.sensors()[:-1] == bare.sensors() and kept.sensors()[-1]["type"] == "sensor.other.radar"
+    with pytest.raises(ObservationError, match="'RADAR' is missing"):
+        drive(kept, 1)
+    wall = np.array([[2.3, altitude, 0.0, -5.0] for altitude in (-0.08, -0.04, 0.0, 0.04, 0.08)], np.float32)
+    for tick in range(20):
+        seen = {"RADAR": (tick, wall if tick >= 10 else wall[:0])}
+        control = kept.run_step({**sensor_data(tick, 5.0 * TICK_S * tick, 5.0), **seen}, TICK_S * (tick + 1))
+        assert (control.brake == 1.0) == (tick >= 10)
+    assert kept.driver.summary()["shield_brakings"] == 1.0
 
 
 def test_the_thin_agent_drives_as_the_whole_one(load, server, tmp_path: Path) -> None:

@@ -49,3 +49,8 @@ def test_reloads_with_a_living_traffic_manager_do_not_crash_the_client(driven: d
     assert driven["episodes"] == 5
     assert driven["after"]["travelled"] > 20.0
     assert driven["after"]["off_lane"] < 2.0
+
+
+def test_in_another_town_the_living_traffic_manager_takes_up_that_towns_map(driven: dict) -> None:
+    assert driven["elsewhere"]["travelled"] > 20.0
+    assert driven["elsewhere"]["off_lane"] < 2.0

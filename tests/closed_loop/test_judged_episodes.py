@@ -227,8 +227,8 @@ def test_random_routes_are_repeatable_fit_their_style_and_keep_apart(there, grap
 
 def test_the_shipped_test_routes_share_no_pair_of_lanes_with_the_demo(graph):
     folder = ROOT / "leaderboard_configs/routes"
-    pairs = [lane_pair(graph, r) for name in ("demo", "test20") for r in read_routes(folder / f"havenbrook_{name}.xml")]
-    assert len(pairs) == 21 and len(set(pairs)) == 21
+    pairs = [lane_pair(graph, r) for name in ("demo", "test40") for r in read_routes(folder / f"havenbrook_{name}.xml")]
+    assert len(pairs) == 41 and len(set(pairs)) == 41
 
 
 class Killer(Watcher):

@@ -13,6 +13,7 @@ import sys
 import carla
 
 TICKS = 200
+ELSEWHERE = "Pennyfield"
 
 
 def drive(client: carla.Client, traffic_manager_port: int) -> dict:
@@ -43,13 +44,15 @@ def drive(client: carla.Client, traffic_manager_port: int) -> dict:
 
 
 def main() -> None:
-    """Drive, reload the town five times with the Traffic Manager alive, and drive again."""
+    """Drive, reload the town five times with the Traffic Manager alive, drive again, and drive in another town."""
     client = carla.Client("127.0.0.1", int(sys.argv[1]))
     client.set_timeout(20.0)
     port = int(sys.argv[2])
     before = drive(client, port)
     episodes = [client.reload_world(False).id for _ in range(5)]
-    result = {"before": before, "episodes": len(set(episodes)), "after": drive(client, port)}
+    after = drive(client, port)
+    client.load_world(ELSEWHERE, False)
+    result = {"before": before, "episodes": len(set(episodes)), "after": after, "elsewhere": drive(client, port)}
     sys.stdout.write(json.dumps(result) + "\n")
 
 

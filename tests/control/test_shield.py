@@ -1,4 +1,4 @@
-"""The shield by hand-worked geometry: a box of 5 x 2 m, its front 2.5 m before its centre, 0.1 m more on either side."""
+"""The shield by hand-worked geometry: a box of 5 x 2 m, its front 2.5 m before its centre."""
 
 from __future__ import annotations
 
@@ -10,21 +10,14 @@ import pytest
 
 from autovla_core import config as configs
 from autovla_core.contracts import FULL_BRAKE, Control, Plan
-from autovla_core.control.shield import (
-    Returns,
-    Shield,
-    ShieldConfig,
-    contact_distances,
-    is_obstacle,
-    leaves_route,
-    tyre_speed,
-)
+from autovla_core.control.plan_limits import leaves_route, tyre_speed
+from autovla_core.control.shield import Returns, Shield, ShieldConfig, contact_distances, is_obstacle
 from autovla_core.control.tracker import Tracker
 from autovla_core.control.way import AFTER_S, Way, way_along
 from autovla_core.errors import ConfigError
 
 LENGTH, WIDTH = 5.0, 2.0
-CONFIG = ShieldConfig(on=True)
+CONFIG = ShieldConfig(enabled=True)
 GO = Control(0.1, 0.6, 0.0)
 HERE = np.zeros(3)
 STRAIGHT_ON = np.zeros((0, 2))
@@ -73,7 +66,7 @@ def plan(speeds: list[float], yaw_rates: list[float]) -> Plan:
     return Plan(np.array(poses), 0.0, 0.0)
 
 
-# At 8 m/s: 0.5 m of margin, 8 * 0.15 = 1.2 m until the brakes bite, 64 / 14 = 4.57 m of braking: 6.27 m before the front.
+# At 8 m/s: 0.5 m of margin, 8 * 0.15 = 1.2 m until the brakes bite, 64 / 14 = 4.57 m of braking: 6.27 m in all.
 
 
 def test_the_distance_of_hard_braking_is_margin_delay_and_braking():
@@ -182,19 +175,24 @@ def test_it_lets_go_when_the_way_is_free_and_counts_one_braking():
     shield = Shield(CONFIG, LENGTH, WIDTH)
     nothing = np.zeros((0, 4))
     times = 0.05 * np.arange(20)
-    controls = [shield.step(GO, straight(), post(8.0) if t < 0.3 else nothing, HERE, t, 8.0) for t in times]
+    controls = [shield.step(GO, straight(), post(8.0) if t < 0.28 else nothing, HERE, t, 8.0) for t in times]
     braked = [control.brake for control in controls]
-    assert braked == [1.0] * 10 + [0.0] * 10  # six ticks, and four until the returns are 0.2 s old
+    assert braked == [1.0] * 9 + [0.0] * 11  # six ticks, and three until the last returns are 0.2 s old
     told = shield.summary()
-    assert (told["shield_brakings"], told["shield_ticks_obstacle"], told["shield_ticks_blind"]) == (1.0, 10.0, 0.0)
+    assert (told["shield_brakings"], told["shield_ticks_obstacle"], told["shield_ticks_blind"]) == (1.0, 9.0, 0.0)
 
 
-def test_once_braking_it_goes_on_a_little_longer_so_that_it_does_not_flutter():
+def test_once_braking_it_goes_on_until_the_ego_stands_so_that_it_does_not_flutter():
     shield = Shield(CONFIG, LENGTH, WIDTH)
     act(post(2.5 + 6.2), shield=shield)
-    # at 7 m/s braking begins at 5.05 m; already braking, at 6.57 m
-    assert shield.step(GO, straight(), post(2.5 + 6.2), HERE, 1.05, 7.0).brake == 1.0
-    assert shield.step(GO, straight(), post(2.5 + 6.2), HERE, 1.10, 6.0).brake == 0.0
+    slower = [shield.step(GO, straight(), post(2.5 + 6.2), HERE, 1.05, speed) for speed in (7.0, 4.0, 1.0, 0.0, 2.0)]
+    assert [control.brake for control in slower] == [1.0, 1.0, 1.0, 0.0, 0.0]  # then it may drive up to it
+
+
+def test_braking_for_a_slower_leader_ends_at_its_speed():
+    shield = Shield(CONFIG, LENGTH, WIDTH)
+    leader = post(2.5 + 3.6, away=6.0)
+    assert [act(leader, speed=v, shield=shield).brake for v in (8.0, 7.0, 6.1, 5.9)] == [1.0, 1.0, 1.0, 0.0]
 
 
 def test_without_a_plan_or_radar_it_changes_nothing_and_says_so():
@@ -212,12 +210,12 @@ ROUTE_X = np.column_stack([np.arange(2.0, 52.0, 2.0), np.zeros(25)])
 def test_a_plan_leaves_the_route_beyond_a_lane_and_only_if_it_goes_further_away():
     ahead = plan([8.0] * 10, [0.0] * 10)
     aside = replace(ahead, poses=ahead.poses + np.array([0.0, 4.4, 0.0]))
-    assert not leaves_route(ahead, ROUTE_X, CONFIG) and not leaves_route(aside, ROUTE_X, CONFIG)
-    assert leaves_route(replace(ahead, poses=ahead.poses + np.array([0.0, 4.6, 0.0])), ROUTE_X, CONFIG)
-    assert not leaves_route(ahead, ROUTE_X + np.array([0.0, 6.0]), CONFIG)  # 6 m beside it already, and no further
-    assert not leaves_route(ahead, np.zeros((0, 2)), CONFIG)
+    assert not leaves_route(ahead, ROUTE_X, 4.5, 3.0) and not leaves_route(aside, ROUTE_X, 4.5, 3.0)
+    assert leaves_route(replace(ahead, poses=ahead.poses + np.array([0.0, 4.6, 0.0])), ROUTE_X, 4.5, 3.0)
+    assert not leaves_route(ahead, ROUTE_X + np.array([0.0, 6.0]), 4.5, 3.0)  # 6 m beside it already, and no further
+    assert not leaves_route(ahead, np.zeros((0, 2)), 4.5, 3.0)
     late = plan([8.0] * 10, [0.0] * 6 + [1.0] * 4)
-    assert not leaves_route(late, ROUTE_X, CONFIG)  # within 3 s it is on it
+    assert not leaves_route(late, ROUTE_X, 4.5, 3.0)  # within 3 s it is on it
 
 
 def test_a_plan_that_leaves_the_route_is_slowed_not_steered_and_the_next_one_is_free():

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autovla_core.contracts import FULL_BRAKE, Command, Observation, Plan
+from autovla_core.contracts import FULL_BRAKE, Command, Control, Observation, Plan
+from autovla_core.control.shield import Shield, ShieldConfig
 from autovla_core.driving.driver import Driver
 from autovla_core.driving.schedule import ReplanSchedule
 from autovla_core.errors import ActionDecodeError
@@ -106,3 +107,29 @@ def test_reset_starts_an_episode_afresh():
     driver.reset()
     assert (driver.failures, driver.plan, planner.resets) == (0, None, 2)
     assert run(driver, 1)[0].throttle > 0.0
+
+
+WALL = np.column_stack([np.full(5, 5.0), np.zeros(5), np.linspace(0.4, 1.4, 5), np.zeros(5)])  # 2.5 m before the bumper
+
+
+def test_the_shield_has_the_last_word_and_its_counts_stand_beside_the_planners():
+    seen: list[Control] = []
+    shield = Shield(ShieldConfig(enabled=True), 5.0, 2.0)
+    driver = Driver(Planned(), shield=shield, subscribers=[lambda o, p, control: seen.append(control)])
+    for tick in range(20):
+        returns = WALL if tick >= 10 else np.zeros((0, 4))
+        driver.step(lambda t=0.05 * tick: observation(t), 0.05 * tick, 5.0, 0.0, returns)
+    assert [control.brake for control in seen[9:12]] == [0.0, 1.0, 1.0]
+    told = driver.summary()
+    assert (told["shield_brakings"], told["shield_ticks_obstacle"], told["shield_plans_checked"]) == (1.0, 10.0, 2.0)
+    driver.reset()
+    assert driver.summary()["shield_brakings"] == 0.0
+
+
+def test_a_shield_that_finds_nothing_leaves_the_drive_as_it_is_and_without_one_nobody_speaks_of_it():
+    bare, kept = Driver(Planned()), Driver(Planned(), shield=Shield(ShieldConfig(enabled=True), 5.0, 2.0))
+    nothing = np.zeros((0, 4))
+    for tick in range(30):
+        controls = [d.step(lambda t=0.05 * tick: observation(t), 0.05 * tick, 5.0, 0.1, nothing) for d in (bare, kept)]
+        assert controls[0] == controls[1]
+    assert not [name for name in bare.summary() if name.startswith("shield")]

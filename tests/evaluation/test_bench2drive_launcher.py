@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import io
+import json
 import socket
 import subprocess
 import sys
@@ -115,6 +117,44 @@ def test_the_wait_for_the_server_ends_when_its_port_answers(launcher, monkeypatc
 def test_the_port_is_read_in_both_spellings(launcher):
     assert launcher._port(["--port", "2200", "--x"]) == launcher._port(["--x", "--port=2200"]) == 2200
     assert launcher._port(["--traffic-manager-port=9"]) == 2000
+
+
+class TickingAgent:
+    """Stands for the leaderboard's base class, whose call is one tick."""
+
+    ticks = 0
+
+    def __call__(self):
+        self.ticks += 1
+        return "control"
+
+
+def test_each_change_of_the_scenario_is_written_once_with_its_tick(launcher, tmp_path):
+    variable = iter([None, False, False, True, True, False, False])
+
+    class Agent(TickingAgent):
+        pass
+
+    with open(tmp_path / "states.jsonl", "w") as lines:
+        launcher._wrap_call_for_scenario(Agent, lambda: next(variable), lines)
+        agent = Agent()
+        assert [agent() for _ in range(7)] == ["control"] * 7
+    assert agent.ticks == 7
+    events = [json.loads(line) for line in (tmp_path / "states.jsonl").read_text().splitlines()]
+    assert [(e["tick"], e["state"]) for e in events] == [(0, "absent"), (1, "built"), (3, "running"), (5, "ended")]
+
+
+def test_metrics_and_scenario_are_recorded_beside_each_other(launcher):
+    class Agent(TickingAgent):
+        hero_actor = None
+
+    scenario, metrics = io.StringIO(), io.StringIO()
+    launcher._wrap_call(Agent, metrics)
+    launcher._wrap_call_for_scenario(Agent, lambda: True, scenario)
+    agent = Agent()
+    assert agent() == "control" and agent.ticks == 1
+    assert json.loads(scenario.getvalue()) == {"tick": 0, "state": "running"}
+    assert metrics.getvalue() == ""
 
 
 @pytest.mark.parametrize("name", ["launcher.py", "clone_basic_agent.py", "clone_constant_velocity_agent.py"])

@@ -226,3 +226,18 @@ def test_the_tool_draws_what_is_there_without_driving(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "| 0.25 | 8 | 85.0 [" in done.stdout
     assert sorted(f.name for f in tmp_path.iterdir()) == ["delay", "delay.json", "delay.svg"]
+
+
+def test_results_of_other_weights_are_another_run(tmp_path: Path) -> None:
+    (tmp_path / "r.xml").write_text("<routes/>")
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "model").mkdir()
+    config = tmp_path / "agent.yaml"
+    config.write_text("checkpoint: model\n")
+    run = Run(tmp_path / "agents" / "a.py", str(config))
+    stamps = []
+    for content in (b"one", b"two!", b"one"):
+        (tmp_path / "model" / "model.safetensors").write_bytes(content)
+        stamps.append(fingerprint(run, tmp_path / "r.xml", [0]))
+    assert stamps[0] == stamps[2] != stamps[1], "the agent's YAML is the same, the model is not"
+    assert "weights" not in fingerprint(Run(tmp_path / "agents" / "a.py", ""), tmp_path / "r.xml", [0])

@@ -291,3 +291,14 @@ def test_a_failure_inside_is_answered_and_logged(
     monkeypatch.setitem(methods.METHODS, "version", methods.Method(broken))
     assert "failed inside minicarla" in failure(session, "version")
     assert "a bug" in caplog.text
+
+
+def test_the_box_of_an_actor_destroyed_since_the_last_tick_is_still_told(session: Session) -> None:
+    car = spawn(session, "vehicle.audi.tt", 9)
+    box = value(session, "get_actor_bounding_box", car)
+    value(session, "destroy_actor", car)
+    gone = f"unable to find actor {car}: actor not found"
+    assert value(session, "get_actor_bounding_box", car) == box
+    assert failure(session, "get_physics_control", car) == gone
+    value(session, "tick_cue")
+    assert failure(session, "get_actor_bounding_box", car) == gone

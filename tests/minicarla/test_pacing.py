@@ -73,3 +73,24 @@ def test_no_state_lasts_for_ever() -> None:
     assert change.late(pacing.TRAFFIC_MANAGER_ASKS_WITHIN_S)
     change.replied(0.2)
     assert change.late(0.2 + pacing.EPISODE_FETCHED_WITHIN_S)
+
+
+def test_a_load_waits_longer_while_the_traffic_manager_reads_the_map_of_the_last_one() -> None:
+    change = EpisodeChange()
+    change.announced()
+    change.loading(now=10.0)
+    assert change.settling and not change.late(now=10.5)
+    assert change.keeps("get_episode_settings")
+    assert change.late(now=30.0)
+
+
+def test_two_ticks_after_a_change_of_map_the_traffic_manager_is_ready() -> None:
+    change = EpisodeChange()
+    change.announced()
+    change.ticked()
+    assert change.settling
+    change.ticked()
+    change.ticked()
+    assert not change.settling
+    change.loading(now=10.0)
+    assert change.late(now=10.2)

@@ -4,7 +4,8 @@ A data set's module is imported when it is asked for. It gives two functions:
   prepare(root, out, split, skip_broken=False) -> counts        writes an index below ``out``, once
   open_split(root, out, split, skip_broken=False, **options) -> Reader
 and, if it has metrics of its own, ``score(plan, sample) -> {metric: value}`` for a plan (10, 3) in the sample's frame;
-where that is cheaper, also ``scores(plans, sample) -> {metric: (P,)}`` for plans (P, 10, 3) of one sample.
+where that is cheaper, also ``scores(plans, sample) -> {metric: (P,)}`` for plans (P, 10, 3) of one sample. A challenge
+that takes the mean of group means has ``cluster(sample) -> name``.
 """
 
 from __future__ import annotations

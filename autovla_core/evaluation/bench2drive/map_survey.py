@@ -1,4 +1,4 @@
-"""What a town has for scenarios: stretches without a junction, approaches to junctions, ramps. Found on its map alone."""
+"""What a town has for scenarios: stretches without a junction, approaches to junctions, ramps; from its map alone."""
 
 from __future__ import annotations
 
@@ -146,9 +146,7 @@ def _signs(carla_map: carla.Map) -> dict[tuple[int, int], frozenset[str]]:
     return {key: frozenset(types) for key, types in found.items()}
 
 
-def _arms(
-    junction: carla.Junction, at: carla.Waypoint, own_roads: set[int]
-) -> dict[str, tuple[carla.Waypoint, ...]]:
+def _arms(junction: carla.Junction, at: carla.Waypoint, own_roads: set[int]) -> dict[str, tuple[carla.Waypoint, ...]]:
     """The ends of the other lanes that lead into a junction, by where they lie as seen from ``at``."""
     arms: dict[str, tuple[carla.Waypoint, ...]] = {}
     for entry, _ in junction.get_waypoints(carla.LaneType.Driving):
@@ -161,7 +159,7 @@ def _arms(
 
 
 def _side(turned: float) -> str:
-    """Where somebody comes from whose heading is turned by so many degrees: who drives to my left comes from my right."""
+    """Where somebody comes from whose heading is turned by so much: who drives to my left comes from my right."""
     if abs(turned) > 135.0:
         return "opposite"
     return "right" if turned < -45.0 else "left" if turned > 45.0 else "same"

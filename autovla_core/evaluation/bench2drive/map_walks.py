@@ -36,9 +36,7 @@ def yaw_deg(waypoint: carla.Waypoint) -> float:
     return waypoint.transform.rotation.yaw
 
 
-def ahead(
-    start: carla.Waypoint, metres: float, turn: str = "straight", step: float = STEP_M
-) -> list[carla.Waypoint]:
+def ahead(start: carla.Waypoint, metres: float, turn: str = "straight", step: float = STEP_M) -> list[carla.Waypoint]:
     """Waypoints from ``start`` on; takes ``turn`` at the first junction and goes straight at later ones."""
     way, wanted = [start], TURN_DEG[turn]
     while len(way) * step <= metres + step / 2:

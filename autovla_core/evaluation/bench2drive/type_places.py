@@ -51,6 +51,9 @@ def numbers(**ranges: float | str | tuple[int, int]) -> Draw:
     return lambda rng: {name: {"value": _value(rng, wanted)} for name, wanted in ranges.items()}
 
 
+NOTHING = numbers()
+
+
 def spans(draw: Draw, **lowest: tuple[int, int]) -> Draw:
     """With intervals whose lower end is drawn and whose upper end lies 5 to 20 above."""
     return lambda rng: {**draw(rng), **{name: _interval(rng, ends) for name, ends in lowest.items()}}
@@ -107,7 +110,7 @@ def stretch(
     fits: Callable[[Stretch], bool],
     straight_m: float,
     behind_m: float = 8.0,
-    draw: Draw = numbers(),
+    draw: Draw = NOTHING,
     after_m: float = 60.0,
 ) -> Finder:
     """Straight road of ``straight_m`` behind the trigger; the route goes on for ``after_m``."""
@@ -115,7 +118,7 @@ def stretch(
     def find(town: Survey) -> Iterator[Place]:
         for s in town.stretches:
             if fits(s) and s.straight_m >= straight_m and s.behind_m >= behind_m:
-                yield Place(s.at, _through(s.at, straight_m + after_m), draw)
+                yield Place(s.at, _through(s.at, straight_m + after_m, max(behind_m, RUN_UP_M)), draw)
 
     return find
 
@@ -156,8 +159,8 @@ def _weaving(at: carla.Waypoint, lanes: int) -> tuple[carla.Waypoint, ...]:
     return (*way, *ahead(here, 140.0)[1:])
 
 
-def _through(at: carla.Waypoint, metres: float) -> tuple[carla.Waypoint, ...]:
-    return (*back(at, RUN_UP_M), *ahead(at, metres))
+def _through(at: carla.Waypoint, metres: float, run_up_m: float = RUN_UP_M) -> tuple[carla.Waypoint, ...]:
+    return (*back(at, run_up_m), *ahead(at, metres))
 
 
 # Junctions
@@ -194,7 +197,7 @@ def stem(a: Approach) -> bool:
 
 
 def junction(
-    fits: Callable[[Approach], bool], *turns: str, draw: Draw = numbers(), after_m: float = BEHIND_JUNCTION_M
+    fits: Callable[[Approach], bool], *turns: str, draw: Draw = NOTHING, after_m: float = BEHIND_JUNCTION_M
 ) -> Finder:
     """A junction ahead of the trigger, where the route takes one of ``turns``: of the first that has places."""
 
@@ -321,9 +324,7 @@ def leaving(town: Survey) -> Iterator[Place]:
         way = [*back(trigger, 40.0), *ahead(trigger, 20.0), *back(a.at, 40.0), a.at, *ways[0][1:]]
         onwards = end.next(20.0) or [end]
         start = (back(a.at, 80.0) or [a.at])[0]
-        yield Place(
-            trigger, tuple(way), draw, {"start_actor_flow": _spot(start), "end_actor_flow": _spot(onwards[0])}
-        )
+        yield Place(trigger, tuple(way), draw, {"start_actor_flow": _spot(start), "end_actor_flow": _spot(onwards[0])})
 
 
 def _lanes_at_end(way: list[carla.Waypoint]) -> int:
@@ -352,9 +353,7 @@ TYPES: Mapping[str, Finder] = {
             distance=(35, 43), direction="right", blocker_model="static.prop.vendingmachine", crossing_angle=(-5, 5)
         ),
     ),
-    "EnterActorFlow": stream(
-        unlit, "right", "left", spans(numbers(flow_speed=(9, 12)), source_dist_interval=(20, 28))
-    ),
+    "EnterActorFlow": stream(unlit, "right", "left", spans(numbers(flow_speed=(9, 12)), source_dist_interval=(20, 28))),
     "HardBreakRoute": stretch(lambda s: s.beside.count <= 2, 80.0),
     "HazardAtSideLane": stretch(
         outer_of_several,
@@ -412,7 +411,5 @@ TYPES: Mapping[str, Finder] = {
     ),
     "VehicleTurningRoute": junction(lambda a: _arms(a) >= 3 and a.beside.oncoming, "right", "left"),
     "VehicleTurningRoutePedestrian": junction(lambda a: _arms(a) >= 3 and a.beside.oncoming, "left", "right"),
-    "YieldToEmergencyVehicle": stretch(
-        lambda s: s.beside.count >= 2, 150.0, 40.0, numbers(distance=30), after_m=120.0
-    ),
+    "YieldToEmergencyVehicle": stretch(lambda s: s.beside.count >= 2, 150.0, 40.0, numbers(distance=30), after_m=120.0),
 }

@@ -6,14 +6,16 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autovla_core.errors import RouteError
 from autovla_core.evaluation.results import STATUS_RANK
 from autovla_core.evaluation.route_file import Route, read_routes
+from autovla_core.evaluation.shielding import SHIELD, counts_of
 from autovla_core.scoring.bench2drive_abilities import ABILITIES, LETTERS
 
+SHIELD_ON = " (shield on)"  # stands behind the name of such a run in every table
 UNCOUNTED = "min_speed_infractions"  # Bench2Drive counts it neither as a fault nor against success
 
 
@@ -66,6 +68,11 @@ class RunResults:
     run: Mapping[str, object] = field(default_factory=dict)  # agent, configuration and hashes, as far as told
 
     @property
+    def shielded(self) -> bool:
+        """Whether a shield had the last word on the agent's controls."""
+        return bool(self.run.get(SHIELD)) or any(counts_of(drive.planner) for drive in self.drives)
+
+    @property
     def benchmark(self) -> tuple[str, str, str]:
         """What must be equal for two runs to stand in one table: route file, scoring rule, traffic and conditions."""
         routes = str(self.run.get("routes") or f"unknown, routes {_routes_hash(self.drives)}")
@@ -105,10 +112,11 @@ def read_run(name: str, file: str | Path, routes: Sequence[str | Path] = ()) -> 
 
 
 def by_benchmark(runs: Iterable[RunResults]) -> dict[tuple[str, str, str], list[RunResults]]:
-    """Runs that may stand in one table, in the order given."""
+    """Runs that may stand in one table, in the order given; a run with the shield says so in its name."""
     found: dict[tuple[str, str, str], list[RunResults]] = {}
     for run in runs:
-        found.setdefault(run.benchmark, []).append(run)
+        named = replace(run, name=run.name + SHIELD_ON) if run.shielded else run
+        found.setdefault(run.benchmark, []).append(named)
     return found
 
 

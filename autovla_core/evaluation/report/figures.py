@@ -82,6 +82,7 @@ PLANNER = (  # of each drive's ``planner``: column, how it reads it, digits
     ("tokens a thought", lambda p: p["thinking_tokens_mean"] if p["slow_plans"] else None, 1),
     ("failed plans %", lambda p: 100.0 * p["failures"] / max(p["plans"] + p["failures"], 1.0), 1),
     ("latency, simulated s", lambda p: p["latency_s_mean"], 2),
+    ("brakings by the shield", lambda p: p.get("shield_brakings"), 2),
 )
 
 

@@ -15,6 +15,7 @@ from autovla_core.evaluation.report.figures import (
     figure,
     with_missing,
 )
+from autovla_core.evaluation.report.shield import shield_lines
 
 
 def as_markdown(benchmarks: Mapping[tuple[str, str, str], Sequence[RunResults]]) -> str:
@@ -24,7 +25,7 @@ def as_markdown(benchmarks: Mapping[tuple[str, str, str], Sequence[RunResults]])
         parts.append(f"{len(benchmarks)} different benchmarks: figures of different tables must not be compared.")
     for (routes, rule, traffic), runs in benchmarks.items():
         parts.append(f"Route file {routes[:12]}, rule {rule}, traffic {traffic}:")
-        parts += [_scores(runs), *filter(None, map(_missing, runs))]
+        parts += [_scores(runs), *filter(None, map(_missing, runs)), *shield_lines(runs)]
         parts += [_comparisons(runs)] if len(runs) > 1 else []
     return "\n\n".join(parts)
 

@@ -13,6 +13,7 @@ from autovla_core.evaluation.report import charts
 from autovla_core.evaluation.report.collect import RunResults, by_benchmark
 from autovla_core.evaluation.report.figures import GROUPINGS, Figure, counted
 from autovla_core.evaluation.report.gallery import FAILED, PlanNote, Scene
+from autovla_core.evaluation.report.shield import shield_lines
 from autovla_core.evaluation.report.style import CSS
 from autovla_core.evaluation.report.tables import (
     benchmark,
@@ -52,7 +53,7 @@ def page(
     tables = by_benchmark(runs)
     parts = [_warning(len(tables))] if len(tables) > 1 else []
     for number, (key, found) in enumerate(tables.items(), 1):
-        parts += [benchmark(number, len(tables), key, found), scores(found), comparisons(found)]
+        parts += [benchmark(number, len(tables), key, found), scores(found), _shield(found), comparisons(found)]
         parts += [grouping(found, name) for name in GROUPINGS]
         parts += [fault_table(found), _thinking(found)]
     parts += [_gallery(scenes), _logged_plans(plans or {}), _configuration(runs, facts or {}), _reading()]
@@ -103,6 +104,10 @@ def _thinking(runs: Sequence[RunResults]) -> str:
     """Of one benchmark: other routes, weathers or faults make other plans."""
     table = planner_table(runs)
     return f"<h3>Planner</h3>{table}" if table else ""
+
+
+def _shield(runs: Sequence[RunResults]) -> str:
+    return "".join(f"<p>{escape(line)}</p>" for line in shield_lines(runs))
 
 
 def _logged_plans(plans: Mapping[str, Sequence[Sequence[PlanNote]]]) -> str:

@@ -229,7 +229,7 @@ def _fault_list(runs: Sequence[RunResults]) -> str:
 
 def _fault_rows(drive: Drive) -> list[str]:
     told = [(fault.kind.replace("_", " "), fault.message + _when(fault.time_s)) for fault in drive.faults]
-    told += [("error", drive.detail)] if drive.detail else []
+    told += [("remark", drive.detail)] if drive.detail else []
     name = f'<th scope="row">route {escape(drive.route)}<span class="dim n">seed {drive.seed}</span></th>'
     return [f"<tr>{name}{_short('kind', kind)}{_short('message', message)}</tr>" for kind, message in told]
 

@@ -58,7 +58,8 @@ def destroy(session: Session, actor_id: object) -> bool:
 
 
 def bounding_box(session: Session, actor_id: object) -> list:
-    actor = find(session, actor_id)
+    """Also of an actor that was destroyed since the last tick: scenario_runner's agents look at all whom they see."""
+    actor = session.world.actor_seen(values.integer(actor_id, "actor id"))
     return values.bounding_box(actor.box_center, actor.box_extent, actor_id=actor.id)
 
 

@@ -24,7 +24,14 @@ def available_maps(session: Session) -> list[str]:
 
 
 def episode_info(session: Session) -> list:
-    return [session.world.episode_id, sensor_token(session, stream.WORLD_STREAM_ID)]
+    """Id of the episode and the token of the world's stream.
+
+    Just after a load the real server still names the old one. Only a snapshot with another id makes the client's
+    Traffic Manager take up another map; told the new id at once, it would drive on by the map of the old town.
+    While it does so a further load can crash the client, so a reload of the same map spares it that.
+    """
+    episode = session.world.episode_id if session.believes is None else session.believes
+    return [episode, sensor_token(session, stream.WORLD_STREAM_ID)]
 
 
 def map_info(session: Session) -> list:
@@ -119,6 +126,10 @@ def restore_state(session: Session, number: object) -> None:
 
 def forget_state(session: Session, number: object) -> None:
     session.simulation.forget_state(values.integer(number, "saved state"))
+
+
+def pause_cameras(session: Session, paused: object) -> None:
+    session.simulation.sensors.cameras_paused = bool(values.integer(paused, "paused"))
 
 
 # ------------------------------------------------------------------- registry of Traffic Managers

@@ -81,6 +81,7 @@ class World:
         self.contacts: list[Contact] = []
         self.debug_shapes: list[DebugShape] = []
         self.map_changed, self._loaded = True, True
+        self._departed: dict[int, Actor] = {}  # since the last tick
         self.destroyed_since_tick = False
         if reset_settings:
             self.settings = default_settings()
@@ -150,7 +151,7 @@ class World:
         """
         if actor_id not in self.actors or actor_id == self.spectator_id:
             raise ActorNotFound("unable to destroy actor: not found")
-        del self.actors[actor_id]
+        self._departed[actor_id] = self.actors.pop(actor_id)
         self._stale = self.destroyed_since_tick = True
 
     def actor(self, actor_id: int) -> Actor:
@@ -163,6 +164,14 @@ class World:
             return self.actors[actor_id]
         except KeyError:
             raise ActorNotFound(f"unable to find actor {actor_id}: actor not found") from None
+
+    def actor_seen(self, actor_id: int) -> Actor:
+        """Return an actor that lives, or lived at the last tick: clients list it, and ask about it, until the next.
+
+        Raises:
+            ActorNotFound: if there is none of this id.
+        """
+        return self._departed[actor_id] if actor_id in self._departed else self.actor(actor_id)
 
     def vehicle(self, actor_id: int) -> Vehicle:
         """Return a living vehicle.
@@ -203,6 +212,7 @@ class World:
     def step(self, dt: float) -> None:
         """Let ``dt`` seconds pass: lights, traffic, motion, blows, then what follows from the new places."""
         self.map_changed, self._loaded = self._loaded, False
+        self._departed.clear()
         self.destroyed_since_tick = False
         self.frame += 1
         self.time += dt
