@@ -33,10 +33,11 @@ def test_a_name_of_the_best_that_is_no_value_lists_them(recipe: RftConfig) -> No
         rft.train(wrong)
 
 
-RECIPES = sorted(file.name for file in (ROOT / "training" / "recipes").glob("*rft*.yaml"))
+RECIPES = {file.name for file in (ROOT / "training" / "recipes").glob("*rft*.yaml")}
+DRIVEN = {"tiny_rft_closed_loop.yaml"}  # of training.rft_closed_loop, which needs a simulator: its test is with it
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", sorted(RECIPES - DRIVEN))
 def test_a_recipe_runs_on_a_tiny_model(recipe: RftConfig, name: str) -> None:
     given = config.load(RftConfig, ROOT / "training" / "recipes" / name)
     small = dataclasses.replace(
