@@ -90,7 +90,13 @@ class Collator:
         known = torch.from_numpy(samples.mask[indices])
         gain, offset = augment.light(count, self.augment, rng)
         return Batch(
-            **self._text(prompts, answers, known, torch.from_numpy(np.where(thinking, self.reasoning_weight, 1.0))),
+            **self._text(
+                prompts,
+                answers,
+                known,
+                torch.from_numpy(np.where(thinking, self.reasoning_weight, 1.0)),
+                torch.from_numpy(samples.judged[indices]),
+            ),
             clips=self._clips(indices, rng),
             gain=torch.from_numpy(gain),
             offset=torch.from_numpy(offset),
@@ -113,8 +119,12 @@ class Collator:
         answers: list[tuple[tuple[int, ...], tuple[int, ...]]],
         known: torch.Tensor,
         sample_weight: torch.Tensor,
+        judged: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """Ids, places, labels, action mask and weights of prompts and (fed, right) answers."""
+        """Ids, places, labels, action mask and weights of prompts and (fed, right) answers.
+
+        ``judged`` (B,) bool: where not, the token that chooses the mode is not learnt, if it weighs by itself.
+        """
         longest = max(len(answer) for answer, _ in answers)
         rows = [prompt + answer for prompt, (answer, _) in zip(prompts, answers)]
         ids = _pad(rows, max(map(len, rows)))
@@ -139,6 +149,8 @@ class Collator:
             mode,
             self.mode_weight or 0.0,
         )
+        if self.mode_weight is not None:
+            weights[~judged, self.mode_place] = 0.0
         return {"ids": ids, "places": places, "labels": labels, "action": action, "weights": weights}
 
     def _clips(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:

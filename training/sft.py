@@ -36,6 +36,7 @@ from autovla_core.model.backbone import PAIR
 from autovla_core.model.encoding import CameraView, Encoder
 from autovla_core.model.mirror import Mirror
 from autovla_core.model.patches import batch_vision
+from autovla_core.model.tiny_thoughts import with_thoughts
 from training import loop, losses
 from training.augment import AugmentConfig
 from training.collate import NEAR_M, Batch, Collator
@@ -188,7 +189,10 @@ def build(settings: SftConfig) -> tuple[Qwen2_5_VLForConditionalGeneration, PreT
     if record.cameras != settings.model.cameras:
         raise CheckpointError(f"{settings.model.init} sees {record.cameras}, the recipe {settings.model.cameras}")
     model, tokenizer = checkpoint.load(settings.model.init)
-    return model, tokenizer, checkpoint.read_codebook(settings.model.init, record)
+    codebook = checkpoint.read_codebook(settings.model.init, record)
+    if settings.data.thoughts:
+        model, tokenizer = with_thoughts(model, tokenizer, len(codebook), settings.seed)
+    return model, tokenizer, codebook
 
 
 @dataclass(frozen=True)

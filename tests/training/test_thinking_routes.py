@@ -111,6 +111,15 @@ def test_the_token_that_chooses_the_mode_weighs_what_the_recipe_says(
     assert rest.tolist() == pytest.approx([6.0, 2.0])  # of each answer its weight, once for language, once for actions
 
 
+def test_logs_without_reasons_teach_driving_but_not_when_to_think(dataset: ThinkingRoutes, codebook: Codebook) -> None:
+    collator = collator_of(dataset, codebook, mode_weight=0.2)
+    assert dataset.samples.judged.tolist() == [True] * PLANS + [False] * PLANS
+    judged, unjudged = collator.collate(np.array([1, PLANS + 1]), np.random.default_rng(0)).weights
+    place = collator.mode_place
+    assert judged[place].item() == pytest.approx(0.2) and unjudged[place].item() == 0.0
+    assert unjudged.sum().item() == pytest.approx(judged.sum().item() - 0.2)  # the rest of a fast answer is learnt
+
+
 def test_reasons_that_do_not_belong_to_the_plans_are_refused(tmp_path: Path) -> None:
     log = RouteLog(write(tmp_path / "a"))
     lines = reasons.read_lines(log.folder)

@@ -59,7 +59,7 @@ def reasoned(facts: Facts, poses: np.ndarray, seed: str) -> Reasoned:
 
 
 class ThinkingRoutes(RouteDataset):
-    """``RouteDataset`` whose samples have thoughts; those of a log without reasons have none."""
+    """``RouteDataset`` whose samples have thoughts; those of a log without reasons have none and are not judged."""
 
     def __init__(
         self,
@@ -70,10 +70,11 @@ class ThinkingRoutes(RouteDataset):
         workers: int = 2,
     ) -> None:
         super().__init__(folders, cameras, codebook, cache, workers)
-        texts = [text for folder in folders for text in _thoughts(folder)]
-        column = np.full(len(texts), None, object)
-        column[:] = texts
-        self.samples = replace(Columns.of(self.samples), thought=column)
+        found = [(text, reasons.has_lines(folder)) for folder in folders for text in _thoughts(folder)]
+        texts = np.full(len(found), None, object)
+        texts[:] = [text for text, _ in found]
+        judged = np.array([known for _, known in found], bool)
+        self.samples = replace(Columns.of(self.samples), thought=texts, judged=judged)
         logger.info("%d of %d samples have a thought", sum(t is not None for t in texts), len(texts))
 
 

@@ -35,6 +35,7 @@ class Columns(Samples):
     mask: np.ndarray  # (S, 10) bool: which poses are known
     instruction: np.ndarray  # (S,) object: str in the command's place, or None
     thought: np.ndarray  # (S,) object: str, or None
+    judged: np.ndarray  # (S,) bool: whether no thought means that none is needed, or only that none was written
 
     @classmethod
     def of(cls, samples: Samples) -> Columns:
@@ -43,7 +44,8 @@ class Columns(Samples):
             return samples
         count = len(samples)
         nothing = np.full(count, None, object)
-        return cls(**vars(samples), mask=np.ones((count, PLAN_STEPS), bool), instruction=nothing, thought=nothing)
+        known, judged = np.ones((count, PLAN_STEPS), bool), np.ones(count, bool)
+        return cls(**vars(samples), mask=known, instruction=nothing, thought=nothing, judged=judged)
 
 
 class SampledDataset:
@@ -168,6 +170,7 @@ def _columns(samples: Sequence[Sample], scenes: Sequence[str], images: np.ndarra
         mask=np.stack([s.mask for s in samples]).astype(bool),
         instruction=_objects([s.instruction for s in samples]),
         thought=_objects([thought_of(s) for s in samples]),
+        judged=np.ones(count, bool),
     )
 
 
