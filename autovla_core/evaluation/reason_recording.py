@@ -14,7 +14,6 @@ from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import Actor, Scene, StopLine
 from autovla_core.evaluation.insight import asked_of
 from autovla_core.evaluation.recording import Recorder
-from autovla_core.evaluation.results import Record
 from autovla_core.evaluation.watching import Scenery, TickFacts, Watcher
 from autovla_core.expert.expert import ExpertDecision
 from autovla_core.logs import reasons, visibility
@@ -37,13 +36,14 @@ THINGS: Mapping[str, str] = {
 
 
 class ReasonRecorder(Watcher):
-    """Writes ``reasons.jsonl`` into the recorder's log; stands behind it in the list of subscribers.
+    """Writes ``reasons.jsonl`` into the recorder's log.
 
     Instance cameras look where the logged cameras look; a line belongs to each plan that the recorder stores.
     """
 
     def __init__(self, recorder: Recorder, cameras: Sequence[CameraSpec]) -> None:
-        self._recorder, self._cameras = recorder, tuple(cameras)
+        self._cameras = tuple(cameras)
+        recorder.beside(lambda folder: reasons.write_lines(folder, self._lines))
 
     def sensors(self) -> list[dict[str, object]]:
         """One instance camera for each camera of the log, at its rhythm."""
@@ -74,11 +74,6 @@ class ReasonRecorder(Watcher):
         }
         if pictures and plan is not None and plan.observed_at_s == time_s:
             self._lines.append(to_line(self._facts(facts.number, scene, pictures)))
-
-    def end(self, record: Record | None) -> None:
-        """Write the file into the finished log, if there is one."""
-        if record is not None and self._recorder.folder is not None:
-            reasons.write_lines(self._recorder.folder, self._lines)
 
     def _facts(self, number: int, scene: Scene, pictures: Mapping[str, np.ndarray]) -> Facts:
         eye = _Eye(self._cameras, self._scenery.ego.get_transform(), pictures)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from autovla_core.carla_bridge.route_planner import route_plan
 from autovla_core.carla_bridge.sensor_suite import forward_speed
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import FULL_BRAKE, STEP_S, Control, Plan, Scene
-from autovla_core.errors import LogError
 from autovla_core.evaluation.insight import asked_of, outlook_of, plan_of
 from autovla_core.evaluation.results import Record
 from autovla_core.evaluation.watching import Scenery, Start, TickFacts, Watcher
@@ -65,6 +64,11 @@ class ExpertPilot(Watcher):
         self.decision = self.expert.step(self.scene)
         return vehicle_control(self.decision.control)
 
+    def tick(self, facts: TickFacts) -> None:
+        """Feel a kick at the wheel, so that the next plan begins with the curvature that the car really has."""
+        if facts.disturbed and self.expert is not None:
+            self.expert.was_steered(facts.control.steer)
+
     def destroy(self) -> None:
         """Nothing is held."""
 
@@ -72,7 +76,8 @@ class ExpertPilot(Watcher):
 class Recorder(Watcher):
     """Writes the drive of any agent below ``root``; a spoilt drive goes to ``root/failed`` if asked for.
 
-    A plan is stored where it was asked for, at a tick with images; with latency it counts only later.
+    A plan is stored where it was asked for, at a tick with images; with latency it counts only later. The log appears
+    in its place by one rename, with all that others put beside it: a killed program leaves it whole or not at all.
     """
 
     def __init__(self, root: Path, name: str, cameras: tuple[CameraSpec, ...], sort_out: bool = True) -> None:
@@ -81,6 +86,11 @@ class Recorder(Watcher):
         self._writer: RouteWriter | None = None
         self.folder: Path | None = None  # where the log went
         self.reason = ""  # why it failed
+        self._beside: list[Callable[[Path], None]] = []
+
+    def beside(self, write: Callable[[Path], None]) -> None:
+        """Let somebody put files of his into the log's folder, once a drive has come to its end."""
+        self._beside.append(write)
 
     def sensors(self) -> list[dict[str, object]]:
         """The rig at 4 Hz."""
@@ -124,9 +134,10 @@ class Recorder(Watcher):
             "score_route": record.scores.route,
             "score_composed": record.scores.composed,
         }
-        self.folder = self._writer.close(outcome)
-        if self.reason and self._sort_out:
-            self.folder = _move(self.folder, self._root / "failed" / self._name)
+        for write in self._beside:
+            write(self._writer.working_folder)
+        failed = self._root / "failed" / self._name
+        self.folder = self._writer.close(outcome, failed if self.reason and self._sort_out else None)
 
     def _state(self, facts: TickFacts, plan: Plan | None) -> Tick:
         ego, moment, control = self._scenery.ego, facts.moment, facts.control
@@ -198,10 +209,3 @@ def spoilt(record: Record) -> str:
     if record.failed:
         return record.status + (f" ({record.detail})" if record.detail else "")
     return bad[0] if bad else ""
-
-
-def _move(folder: Path, target: Path) -> Path:
-    target.parent.mkdir(exist_ok=True)
-    if target.exists():
-        raise LogError(f"{target} exists already; a route log is never overwritten, remove it first")
-    return folder.rename(target)

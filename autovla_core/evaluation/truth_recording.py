@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from autovla_core.carla_bridge.route_planner import LaneGraph, LaneKey, lane_key
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.contracts import LightState
 from autovla_core.evaluation.recording import Recorder
-from autovla_core.evaluation.results import Record
 from autovla_core.evaluation.watching import Scenery, TickFacts, Watcher
 from autovla_core.logs import route_map, truth
 from autovla_core.logs.route_map import LaneRecord
@@ -30,10 +30,10 @@ LINE_M = 30.0  # a stop waypoint so far before its junction is still its line's
 
 
 class TruthRecorder(Watcher):
-    """Writes ``map.npz`` and ``tracks.npz`` into the recorder's log; stands behind it in the list of subscribers."""
+    """Writes ``map.npz`` and ``tracks.npz`` into the recorder's log."""
 
     def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+        recorder.beside(self._write)
 
     def begin(self, scenery: Scenery) -> None:
         """Measure the car and learn its route."""
@@ -57,10 +57,8 @@ class TruthRecorder(Watcher):
         self._tracks.add(facts.moment.time_s, row, scene.actors, states)
         self._limits.append((*scene.pose[:2], scene.speed_limit))
 
-    def end(self, record: Record | None) -> None:
-        """Write both files into the finished log, if there is one."""
-        folder = self._recorder.folder
-        if record is None or folder is None or not self._limits:
+    def _write(self, folder: Path) -> None:
+        if not self._limits:
             return
         tracks = self._tracks.finish()
         truth.write_tracks(folder, truth.with_accelerations(tracks))

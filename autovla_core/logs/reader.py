@@ -157,6 +157,9 @@ class RouteLog:
             if table[key].shape != (rows, *shape) or table[key].dtype != np.dtype(dtype):
                 found = f"{table[key].shape} {table[key].dtype}"
                 raise LogError(f"{file}: column {key!r} is {found}, expected {(rows, *shape)} {np.dtype(dtype)}")
+            unknown = np.argwhere(np.isnan(table[key]))
+            if len(unknown):
+                raise LogError(f"{file}: column {key!r} is NaN in row {unknown[0, 0]}; move this route away")
         return table
 
     def _expect_rows(self, what: str, column: np.ndarray, expected: object) -> None:

@@ -76,13 +76,21 @@ class RouteWriter:
         self._plans.append(PlanRow(tick, poses, outlook or Outlook()))
         self._journal.plan(self._plans[-1])
 
-    def close(self, outcome: Mapping[str, object] | None = None) -> Path:
-        """Write the tables, rename the folder to its final name and return that."""
+    def close(self, outcome: Mapping[str, object] | None = None, elsewhere: Path | None = None) -> Path:
+        """Write the tables, rename the folder to its final name, or to ``elsewhere``, and return that.
+
+        Raises:
+            LogError: ``elsewhere`` exists.
+        """
+        target = elsewhere or self.folder
+        if target.exists():
+            raise LogError(f"{target} exists already; a route log is never overwritten, remove it first")
+        target.parent.mkdir(parents=True, exist_ok=True)
         self._journal.close()
         write_tables(self._partial, self.meta, self._ticks, self._plans, self._images, outcome or {})
         self._journal.remove()
-        self._partial.rename(self.folder)
-        return self.folder
+        self._partial.rename(target)
+        return target
 
     def abort(self) -> None:
         """Throw away what was written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -37,6 +38,41 @@ def test_the_newest_logs_count_most_and_each_round_goes_on_from_the_one_before(t
     assert loop.driver(1) == Path("first") and loop.driver(3) == tmp_path / "round_2/run/model"
     seeds = [loop.collecting(number)[loop.collecting(number).index("--seed") + 1] for number in (1, 2)]
     assert seeds == ["31", "32"], "no round drives the routes of another"
+
+
+def test_words_for_the_collection_are_handed_on_and_a_loop_goes_on_as_it_began(tmp_path: Path) -> None:
+    loop = Loop(tmp_path / "r.yaml", [Path("expert")], Path("first"), tmp_path, 0.9, 25.0, collect=("--truth",))
+    assert loop.collecting(1)[-1] == "--truth"
+    dagger.claim(loop)
+    dagger.claim(dataclasses.replace(loop, workers=7))  # how fast is nobody's business
+    with pytest.raises(dagger.DaggerError, match="begun with another collect, hours"):
+        dagger.claim(dataclasses.replace(loop, hours=0.1, collect=()))
+
+
+def test_the_round_that_drives_best_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "agent.yaml").write_text("rig: front\n")
+    scores = {1: 60.0, 2: 80.0, 3: 70.0}
+
+    def play(command: list[str]) -> int:  # the parts of a round, as they would leave their files
+        number = next(n for n in scores if f"round_{n}/" in " ".join(command).replace("--init", ""))
+        if "training.sft" in command:
+            number = max(n for n in scores if f"round_{n}/run" in command[command.index("--out") + 1])
+            model = tmp_path / f"round_{number}/run/model"
+            model.mkdir(parents=True)
+            (model / "model.safetensors").write_text(str(number))
+        elif "--agent-config" in command:
+            mean = {"scores_mean": {"score_composed": scores[number]}}
+            results = {"_checkpoint": {"global_record": mean}}
+            Path(command[command.index("--out") + 1]).write_text(json.dumps(results))
+        return 0
+
+    monkeypatch.setattr(dagger, "_run", play)
+    own = {"agent_config": tmp_path / "agent.yaml", "choose": tmp_path / "choose.xml"}
+    loop = Loop(tmp_path / "r.yaml", [Path("expert")], Path("first"), tmp_path, 0.9, 25.0, **own)
+    for number in scores:
+        dagger.drive_round(loop, number)
+    assert (tmp_path / "model/model.safetensors").read_text() == "2"
+    assert json.loads((tmp_path / "round_3/round.json").read_text())["driving_score"] == 70.0
 
 
 def test_a_round_drives_trains_and_is_not_done_twice(tmp_path: Path) -> None:

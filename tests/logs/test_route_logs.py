@@ -112,6 +112,22 @@ def test_a_damaged_table_is_named(tmp_path):
         RouteLog(folder)
 
 
+def test_a_state_that_is_not_a_number_is_named(tmp_path):
+    writer = write(tmp_path / "r1", 3)
+    writer.tick(Tick(0.15, 1.2, 1.0, 0.0, 0.1, float("nan"), 0.0, 0.0))
+    writer.close()
+    with pytest.raises(LogError, match="ticks.npz: column 'speed' is NaN in row 3; move this route away"):
+        RouteLog(tmp_path / "r1")
+
+
+def test_a_drive_may_end_elsewhere_but_not_upon_another(tmp_path):
+    failed = tmp_path / "failed" / "r1"
+    assert write(tmp_path / "r1").close(elsewhere=failed) == failed
+    assert len(RouteLog(failed)) == 60 and not (tmp_path / "r1").exists()
+    with pytest.raises(LogError, match="failed/r1 exists already"):
+        write(tmp_path / "r1").close(elsewhere=failed)
+
+
 def test_another_schema_and_wrong_counts_are_refused(tmp_path):
     folder = write(tmp_path / "r1").close()
     document = json.loads((folder / "route.json").read_text())
