@@ -1,4 +1,4 @@
-"""One self-contained HTML file of one or several results files.
+"""One self-contained HTML file of one or several results files, or folders of tools/run_bench2drive.py.
 
     python tools/make_report.py baseline=runs/baseline.json vla=runs/vla.json --out runs/report.html \\
         --routes leaderboard_configs/routes/havenbrook_test40.xml --config vla=leaderboard_configs/autovla_agent.yaml \\
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from autovla_core.errors import AutoVLAError, ConfigError
 from autovla_core.evaluation.report.collect import RunResults, read_run
-from autovla_core.evaluation.report.gallery import Media, Scene, read_logs, scenes_of
+from autovla_core.evaluation.report.gallery import Media, Scene, filmed, read_logs, scenes_of, shares
 from autovla_core.evaluation.report.page import page
 from autovla_core.files import sha256, write_whole
 from autovla_core.logs.reader import route_folders
@@ -57,14 +57,18 @@ def _report(options: argparse.Namespace) -> str:
         for name, run in zip(files, runs)
     }
     plans = {name: list(kept.plans.values()) for name, kept in media.items()}
-    return page(options.title, runs, _scenes(runs, media, options.clips), plans, facts)
+    counts = [len(filmed(run, media[run.name])) if run.name in media else 0 for run in runs]
+    scenes = _scenes(runs, media, shares(counts, options.clips))
+    return page(options.title, runs, scenes, plans, facts, sum(counts))
 
 
-def _scenes(runs: Sequence[RunResults], media: dict[str, Media], limit: int) -> list[Scene]:
-    scenes: list[Scene] = []
-    for run in tqdm([r for r in runs if r.name in media], desc="clips", disable=not media):
-        scenes += scenes_of(run, media[run.name], limit - len(scenes))
-    return scenes
+def _scenes(runs: Sequence[RunResults], media: dict[str, Media], limits: Sequence[int]) -> list[Scene]:
+    shown = [(run, limit) for run, limit in zip(runs, limits) if limit]
+    return [
+        scene
+        for run, limit in tqdm(shown, desc="clips", disable=not shown)
+        for scene in scenes_of(run, media[run.name], limit)
+    ]
 
 
 def _named(given: Sequence[str]) -> dict[str, Path]:
@@ -128,7 +132,7 @@ def _torn_facts(media: Media | None) -> dict[str, str]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", nargs="+", metavar="NAME=FILE", help="results JSON")
+    parser.add_argument("results", nargs="+", metavar="NAME=PATH", help="results JSON, or run folder")
     parser.add_argument("--out", default="report.html")
     parser.add_argument("--title", default="Closed-loop evaluation")
     parser.add_argument("--routes", action="append", default=[], metavar="XML", help="route files driven, for weathers")
@@ -140,7 +144,7 @@ def _options() -> argparse.Namespace:
         "--logs", action="append", default=[], metavar="NAME=FOLDER", help="route logs, for the gallery"
     )
     parser.add_argument("--film", action="append", default=[], metavar="NAME:ROUTE:SEED=MP4")
-    parser.add_argument("--clips", type=int, default=24, help="largest number of faults in the gallery")
+    parser.add_argument("--clips", type=int, default=24, help="largest number of faults in the gallery, of all runs")
     return parser.parse_args()
 
 

@@ -21,13 +21,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from autovla_core.errors import AutoVLAError
+from autovla_core.evaluation import program
 from autovla_core.evaluation.bench2drive import merge
 from autovla_core.evaluation.bench2drive.agent_config import checkpoint_of, config_file, weights_hash
 from autovla_core.evaluation.bench2drive.clone import RouteFile, choose, open_clone, open_routes, shard
+from autovla_core.evaluation.bench2drive.fleet import Driven, Fleet, drive_routes, machine_folders, waiting_of
 from autovla_core.evaluation.bench2drive.jobs import Jobs
+from autovla_core.evaluation.bench2drive.options import add_run_options
 from autovla_core.evaluation.bench2drive.orders import Run, slots_of
 from autovla_core.evaluation.bench2drive.supervisor import Supervisor
 from autovla_core.evaluation.bench2drive.watch import Limits
+from autovla_core.evaluation.queue import Cluster, run_jobs
 from autovla_core.evaluation.server_process import stop_on_terminate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +45,8 @@ def main() -> int:
         clone = open_clone(options.clone)
         routes = open_routes(options.routes, clone)
         ids = shard(choose(routes, options.routes_subset), options.shard)
-        given_up = _drive(_run(options, clone, routes), ids, options)
+        run, cluster = _run(options, clone, routes), program.cluster_of(options)
+        given_up = _drive_over(cluster, run, ids, options) if cluster else _drive(run, ids, options)
         _print(routes, options.out)
     except AutoVLAError as error:
         print(f"run_bench2drive: {error}", file=sys.stderr)
@@ -100,8 +105,28 @@ def _drive(run: Run, ids: Sequence[str], options: argparse.Namespace) -> set[str
         supervisor.close()
 
 
+def _drive_over(cluster: Cluster, run: Run, ids: Sequence[str], options: argparse.Namespace) -> set[str]:
+    """Drive on many machines and return the routes that were given up."""
+    gpus, adapters = options.gpus.split(","), (options.adapters or options.gpus).split(",")
+    ports = options.base_port, options.base_traffic_manager_port
+    fleet = Fleet(run, options.retries, tuple(gpus), tuple(adapters), *ports, dict(os.environ))
+    waiting, given_up = waiting_of(run.out, ids, options.retries, options.retry_failed)
+    print(f"{run.routes}: {len(ids)} asked for, {len(waiting)} to be driven, {len(given_up)} given up before")
+    with tqdm(total=len(ids), initial=len(ids) - len(waiting) - len(given_up), unit="route") as bar:
+
+        def take(driven: Driven) -> None:
+            given_up.update([driven.route] if driven.given_up else [])
+            bar.update(not driven.given_up)
+            for sentence in driven.said:
+                bar.write(sentence)
+
+        run_jobs(drive_routes, fleet, waiting, options.workers, take, cluster)
+    return given_up
+
+
 def _print(routes: RouteFile, out: Path) -> None:
-    merged = merge.merge(routes, [out], [], None)
+    own = [out] if (out / "run.json").exists() else []
+    merged = merge.merge(routes, [*own, *machine_folders(out)], [], None)
     merge.write_json(out / "merged.json", merge.official_merged(merged))
     merge.write_json(out / "figures.json", merge.as_json(merged))
     print(merge.as_text(merged))
@@ -109,35 +134,7 @@ def _print(routes: RouteFile, out: Path) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--clone", type=Path, required=True, help="your clone of Bench2Drive; nothing is written into it"
-    )
-    parser.add_argument("--carla-root", type=Path, required=True, help="CARLA's folder, or one of make_carla_root.py")
-    parser.add_argument("--routes", default="220", help='"220", "0.0.4" (files of the clone) or a route file')
-    parser.add_argument(
-        "--routes-subset", default="", help='ids and ranges in the file\'s order, such as "1711,2082-2100"'
-    )
-    parser.add_argument(
-        "--shard", default="", help="i/n: this machine's part of the routes; a folder each, merged later"
-    )
-    parser.add_argument("--agent", type=Path, default=ROOT / "agents" / "autovla_agent.py")
-    parser.add_argument(
-        "--agent-config", default="leaderboard_configs/autovla_agent.yaml", help="what its setup() gets"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of this run")
-    parser.add_argument("--python", default=sys.executable, help="interpreter of the evaluator (default: this one)")
-    parser.add_argument("--workers", type=int, default=1, help="simulators at the same time")
-    parser.add_argument("--gpus", default="0", help="CUDA indices, dealt to the workers in turn")
-    parser.add_argument("--adapters", default="", help="-graphicsadapter of the simulators (default: as --gpus)")
-    parser.add_argument("--base-port", type=int, default=20000, help="each simulator has twenty from here on")
-    parser.add_argument("--base-traffic-manager-port", type=int, default=25000)
-    parser.add_argument("--retries", type=int, default=2, help="how often a route is driven again after a fault")
-    parser.add_argument("--retry-failed", action="store_true", help="try given-up and spoilt routes again")
-    parser.add_argument("--seed", type=int, default=0, help="of the Traffic Manager")
-    parser.add_argument("--timeout", type=float, default=600.0, help="s, of the evaluator's own watchdogs")
-    parser.add_argument("--first-tick-s", type=float, default=Limits.first_tick_s, help="patience with the start")
-    parser.add_argument("--silence-s", type=float, default=Limits.silence_s, help="patience between two ticks")
-    parser.add_argument("--route-s", type=float, default=Limits.route_s, help="longest attempt at a route")
+    add_run_options(parser, ROOT)
     return parser.parse_args()
 
 

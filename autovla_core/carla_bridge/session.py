@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from autovla_core.carla_bridge.sensor_suite import SensorSuite
@@ -16,13 +16,15 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 0.05
 EGO_TYPE = "vehicle.lincoln.mkz_2020"
+CALL_TIMEOUT_S = 20.0
+LOAD_TIMEOUT_S = 300.0  # of load_world and reload_world: CARLA's largest towns take minutes
 TICK_TIMEOUT_S = 20.0
 FIRST_PICTURE_TIMEOUT_S = 120.0  # on a new machine the renderer is compiled before it
 GONE_TIMEOUT_S = 1.0  # for each further call to a server that did not answer a tick
 WARM_UP_TICKS = 10  # as the leaderboard's wrapper does, so that the car has settled
 
 
-def connect(host: str = "127.0.0.1", port: int = 2000, timeout_s: float = 20.0) -> carla.Client:
+def connect(host: str = "127.0.0.1", port: int = 2000, timeout_s: float = CALL_TIMEOUT_S) -> carla.Client:
     """Return a client whose server answers and has the same version.
 
     Raises:
@@ -46,11 +48,17 @@ def connect(host: str = "127.0.0.1", port: int = 2000, timeout_s: float = 20.0) 
 
 
 class Session:
-    """A context: synchronous inside, as it was outside. Destroys what it spawned."""
+    """A context: synchronous inside, as it was outside. Destroys what it spawned.
 
-    def __init__(self, client: carla.Client, tick_s: float = TICK_S) -> None:
+    Args:
+        client: a connected one.
+        tick_s: simulated time of a tick.
+        timeout_s: of the client's calls, but for those that load a town.
+    """
+
+    def __init__(self, client: carla.Client, tick_s: float = TICK_S, timeout_s: float = CALL_TIMEOUT_S) -> None:
         self.client = client
-        self.tick_s = tick_s
+        self.tick_s, self._timeout_s = tick_s, timeout_s
         self.world: carla.World = client.get_world()
         self._map: carla.Map | None = None
         self._made: list[carla.Actor] = []
@@ -89,12 +97,7 @@ class Session:
         self.clear()
         if self.map.name.split("/")[-1] == town:
             return
-        try:
-            self.world = self.client.load_world(town, False)
-        except RuntimeError as failure:
-            raise SimulatorError(f"the simulator cannot load the town {town!r}: {failure}") from None
-        self._map = None
-        self._apply_synchronous()
+        self._new_world(f"load the town {town!r}", lambda: self.client.load_world(town, False))
 
     def restart(self, town: str) -> None:
         """Load ``town`` afresh, so that nothing of an earlier episode is left: lights, time, traffic.
@@ -103,12 +106,7 @@ class Session:
             SimulatorError: the server does not know the town, or is gone.
         """
         self.load(town)
-        try:
-            self.world = self.client.reload_world(False)
-        except RuntimeError as failure:
-            raise SimulatorError(f"the simulator cannot reload {town!r}: {failure}") from None
-        self._map = None
-        self._apply_synchronous()
+        self._new_world(f"reload {town!r}", lambda: self.client.reload_world(False))
 
     def tick(self) -> int:
         """Advance the world by one tick; return its frame number.
@@ -169,6 +167,20 @@ class Session:
                 if actor.is_alive:
                     actor.destroy()
         self._made.clear()
+
+    def _new_world(self, what: str, load: Callable[[], carla.World]) -> None:
+        """Take the world that ``load`` returns, with patience; a server that is gone already is found out at once."""
+        try:
+            self.client.get_server_version()
+            self.client.set_timeout(LOAD_TIMEOUT_S)
+            self.world = load()
+            self._apply_synchronous()
+        except RuntimeError as failure:
+            raise SimulatorError(f"the simulator cannot {what}: {failure}") from None
+        finally:
+            self.client.set_timeout(self._timeout_s)
+        self._map = None
+        self._patience_s = FIRST_PICTURE_TIMEOUT_S  # what is seen first of a large town is loaded at the first ticks
 
     def _apply_synchronous(self) -> None:
         settings = self.world.get_settings()

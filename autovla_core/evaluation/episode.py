@@ -266,6 +266,7 @@ def _drive(
         if control != wanted:
             command.steer = -float(np.clip(control.steer, -1.0, 1.0))
             command.throttle, command.brake = float(control.throttle), float(control.brake)
+            command.reverse = bool(control.reverse)
         scenery.ego.apply_control(command)
         facts = TickFacts(number, moment, control, control != wanted, input_data)
         number += 1

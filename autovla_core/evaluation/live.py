@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autovla_core.carla_bridge.actuate import vehicle_control
 from autovla_core.contracts import Control
 from autovla_core.evaluation.guidance import GuidedPlanner
 from autovla_core.evaluation.insight import driver_of
@@ -17,7 +18,7 @@ from autovla_core.evaluation.stepping_in import NEAREST_M, REACTION_S, Person, p
 from autovla_core.evaluation.watching import EpisodeStopped, Scenery, Start, TickFacts
 from autovla_core.view import hud
 from autovla_core.view.hud import View
-from autovla_core.view.window import HELP, Window
+from autovla_core.view.window import HELP, STEP, Window
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Live(Showing):
         self.person = person or Person()
         self._pictures, self._film = pictures, film
         self._due_s: float | None = None
-        self._pace = Pace(clock)
+        self.pace = Pace(clock)
         self._shown: View | None = None
         self._worded_s = -1.0
 
@@ -81,12 +82,15 @@ class Live(Showing):
     def tick(self, facts: TickFacts) -> None:
         """Show, then wait for the person or the clock."""
         super().tick(facts)
-        self._pace.update(facts.moment.time_s)
+        if self._window.hand_brake:
+            self._pull_hand_brake(facts.control)
+        self.pace.update(facts.moment.time_s)
         self._listen(facts)
-        while self._window.keys.paused and not (self._leaving or self._window.keys.take("step")):
+        while self._window.keys.paused and not (self._leaving or self._window.keys.take(STEP)):
             self._sleep(POLL_S)
             self._listen(facts)
             self._show(self._shown)
+            self.pace.interrupt()
         if self._leaving or (self._ticks and facts.number + 1 >= self._ticks):
             raise EpisodeStopped
         self._keep_pace()
@@ -94,6 +98,12 @@ class Live(Showing):
     @property
     def _leaving(self) -> bool:
         return self._window.keys.quit or self.person.next_route
+
+    def _pull_hand_brake(self, control: Control) -> None:
+        """Over the control of this tick, which our contract has without it."""
+        pulled = vehicle_control(control)
+        pulled.hand_brake = True
+        self._scenery.ego.apply_control(pulled)
 
     def _keep(self, view: View) -> None:
         self._shown = view
@@ -103,11 +113,13 @@ class Live(Showing):
         if view is None:
             return None
         keys = self._window.keys
-        states = [text for on, text in ((keys.paused, "PAUSED"), (keys.manual, "MANUAL")) if on]
+        manual = "MANUAL, REVERSE" if keys.reverse else "MANUAL"
+        states = [text for on, text in ((keys.paused, "PAUSED"), (keys.manual, manual)) if on]
         view = dataclasses.replace(
             view,
             notes=[*states, *self.person.notes()],
-            pace=self._pace.share,
+            pace=self.pace.share,
+            ticks_per_s=self.pace.share / TICK_S,
             typing=keys.typing,
             help=HELP if keys.help else (),
         )
@@ -146,23 +158,43 @@ class Live(Showing):
         self._due_s += TICK_S / self.person.pace
         if self._due_s > now:
             self._sleep(self._due_s - now)
+            self.pace.waited_s += self._due_s - now
 
 
 class Pace:
-    """Seconds of simulation a second of the wall, measured anew every second."""
+    """Seconds of simulation a second of the wall, measured anew every second, and of the whole drive without pauses."""
 
     PERIOD_S = 1.0
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._since: tuple[float, float] | None = None  # wall, simulation
+        self._last_s: float | None = None  # wall, of the tick before; None after a pause
         self.share = 0.0  # 0: not measured yet
+        self.ticks, self.wall_s, self.waited_s = 0, 0.0, 0.0  # from one tick to the next; waited: for real time
 
     def update(self, time_s: float) -> None:
         """Take the simulation's time of this tick."""
         now = self._clock()
+        if self._last_s is not None:
+            self.ticks, self.wall_s = self.ticks + 1, self.wall_s + now - self._last_s
+        self._last_s = now
         if self._since is None:
             self._since = (now, time_s)
         elif now - self._since[0] >= self.PERIOD_S:
             self.share = (time_s - self._since[1]) / (now - self._since[0])
             self._since = (now, time_s)
+
+    def interrupt(self) -> None:
+        """A pause is no slowness."""
+        self._since = self._last_s = None
+
+    def said(self) -> str:
+        """One sentence on the whole drive."""
+        if not self.wall_s:
+            return "too short to tell how fast it ran"
+        rate, idle = self.ticks / self.wall_s, 100.0 * self.waited_s / self.wall_s
+        return (
+            f"{self.ticks} ticks in {self.wall_s:.1f} s without pauses: {rate:.1f} ticks/s, real time is "
+            f"{1.0 / TICK_S:.0f}; {idle:.0f} % of it waited for real time"
+        )

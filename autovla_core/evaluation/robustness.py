@@ -14,7 +14,7 @@ from autovla_core import config as configs
 from autovla_core.errors import ConfigError
 from autovla_core.evaluation.evaluator import Run
 from autovla_core.evaluation.report.collect import RunResults
-from autovla_core.evaluation.report.figures import MEASURES, SCORE, Figure, figure
+from autovla_core.evaluation.report.figures import MEASURES, SCORE, Figure, figure, p_text
 from autovla_core.evaluation.results import BAD_SENSORS, SETUP_FAILED, Record
 from autovla_core.evaluation.weathers import PRESETS
 from autovla_core.files import write_whole
@@ -229,7 +229,7 @@ def _row(point: Point) -> list[str]:
         return [point.setting.label, drives, *cells, "", "", point.verdict]
     gap = point.against.difference
     bounds = f"[{gap.low:+.1f}, {gap.high:+.1f}]" if point.against.groups > 1 else "[no interval: 1 route]"
-    return [point.setting.label, drives, *cells, f"{gap.mean:+.1f} {bounds}", f"{point.p_holm:.3f}", point.verdict]
+    return [point.setting.label, drives, *cells, f"{gap.mean:+.1f} {bounds}", p_text(point.p_holm), point.verdict]
 
 
 def write_json(file: Path, value: Mapping[str, object]) -> None:

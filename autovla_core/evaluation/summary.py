@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autovla_core.evaluation.shielding import counts_of, said
-from autovla_core.scoring.statistics import Interval, bootstrap_mean
+from autovla_core.scoring.statistics import Interval, bootstrap_mean, bounded
 
 FAULTS = {
     "collisions": ("collisions_layout", "collisions_pedestrian", "collisions_vehicle"),
@@ -39,6 +39,7 @@ class Summary:
     faults: Mapping[str, int]  # by the names of ``FAULTS``
     statuses: Mapping[str, int]
     planner: Mapping[str, Interval] = field(default_factory=dict)  # what planners of ours say of themselves
+    planner_routes: Mapping[str, int] = field(default_factory=dict)  # behind each of these
     plans: int = 0
     shield: Mapping[str, float] = field(default_factory=dict)  # its counts, summed; empty without it
     shielded: int = 0  # drives that had it
@@ -72,17 +73,17 @@ def summarise(records: Sequence[Mapping]) -> Summary:
     )
 
 
-def _planner(records: Sequence[Mapping], routes: Sequence[str]) -> tuple[dict[str, Interval], int]:
-    """Means over drives with their intervals, and the number of plans."""
+def _planner(records: Sequence[Mapping], routes: Sequence[str]) -> tuple[dict[str, Interval], dict[str, int], int]:
+    """Means over drives with their intervals, the routes behind each, and the number of plans."""
     told = [(record["planner"], route) for record, route in zip(records, routes) if record.get("planner")]
-    found = {}
+    found, counts = {}, {}
     for name, (key, factor) in PLANNER.items():
         # how long thoughts are, a drive without any does not say
         said = [(factor * p[key], r) for p, r in told if key not in OF_THOUGHTS or p["slow_plans"]]
         if said:
             values, groups = zip(*said)
-            found[name] = bootstrap_mean(values, np.random.default_rng(0), groups)
-    return found, round(sum(planner["plans"] for planner, _ in told))
+            found[name], counts[name] = bootstrap_mean(values, np.random.default_rng(0), groups), len(set(groups))
+    return found, counts, round(sum(planner["plans"] for planner, _ in told))
 
 
 def _shield(records: Sequence[Mapping]) -> tuple[dict[str, float], int]:
@@ -97,17 +98,13 @@ def _shield(records: Sequence[Mapping]) -> tuple[dict[str, float], int]:
 def as_text(summary: Summary) -> str:
     """One line a figure."""
     lines = [f"{summary.drives} drives of {summary.routes} routes"]
-    lines.append(f"{'driving score':18s} {summary.driving_score}")
-    lines.append(f"{'route completion':18s} {summary.route_completion}")
+    lines.append(f"{'driving score':18s} {bounded(summary.driving_score, summary.routes)}")
+    lines.append(f"{'route completion':18s} {bounded(summary.route_completion, summary.routes)}")
     lines += [f"{name:18s} {count}" for name, count in (*summary.faults.items(), *summary.statuses.items())]
     if summary.planner:
         lines.append(f"{'plans':18s} {summary.plans}")
-        lines += [f"{name:18s} {_two(interval)}" for name, interval in summary.planner.items()]
+        lines += [f"{n:18s} {bounded(i, summary.planner_routes[n], 2)}" for n, i in summary.planner.items()]
     if summary.shielded:
         lines.append(f"{'shield on':18s} {said(summary.shield, summary.shielded)}")
         lines.append(f"{'':18s} the same agent without it: drive that too, then tools/compare_results.py pairs them")
     return "\n".join(lines)
-
-
-def _two(interval: Interval) -> str:
-    return f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]"

@@ -20,6 +20,7 @@ from autovla_core.scoring.bench2drive_comfort import Motion, comfort
 OFFICIAL_ROUTES = 220  # what the official merge divides by, whatever the route file
 GOOD_STATUS = ("Completed", "Perfect")
 UNCOUNTED = "min_speed_infractions"  # of all infractions the only one that a success may have
+PERCENT = {"success rate", "driving smoothness", "mean ability", *ABILITIES}  # from 0 to 1; tables print percent
 HIGHEST_SPEED_PERCENT = 1000.0  # above it the traffic stood still: left out of the efficiency
 _PERCENT = re.compile(r"\b(\d+\.?\d*)%")
 
@@ -138,10 +139,17 @@ def efficiency(records: Sequence[Mapping], best: Sequence[Mapping]) -> Figure:
     The evaluator writes the last checkpoint of a finished route twice; corrected counts it once.
     """
     official = [_speeds(record) for record in records]
+    corrected = _mean([speed for record in best if (speed := mean_speed(record)) is not None])
     if any(speeds == [] for speeds in official):
         note = "a record holds only values over 1000 %: the official script stops there"
-        return Figure("driving efficiency", None, _mean_of_means(map(_speeds_once, best)), note)
-    return Figure("driving efficiency", _mean_of_means(official), _mean_of_means(map(_speeds_once, best)))
+        return Figure("driving efficiency", None, corrected, note)
+    return Figure("driving efficiency", _mean([sum(speeds) / len(speeds) for speeds in official if speeds]), corrected)
+
+
+def mean_speed(record: Mapping) -> float | None:
+    """The ego's speed in percent of the traffic's, mean over the checkpoints of a drive; None without any."""
+    speeds = _speeds_once(record)
+    return sum(speeds) / len(speeds) if speeds else None
 
 
 def smoothness(records: Sequence[Mapping], best: Sequence[Mapping], motions: Mapping[str, Motion]) -> Figure:
@@ -195,10 +203,6 @@ def _speeds_once(record: Mapping) -> list[float] | None:
     if record["status"] in GOOD_STATUS and len(messages) > 1 and messages[-1] == messages[-2]:
         messages = messages[:-1]
     return _speeds({"infractions": {UNCOUNTED: messages}})
-
-
-def _mean_of_means(groups) -> float | None:
-    return _mean([sum(values) / len(values) for values in groups if values])
 
 
 def _mean(values: Sequence[float]) -> float | None:

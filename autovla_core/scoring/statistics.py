@@ -23,6 +23,14 @@ class Interval:
         return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}]"
 
 
+def bounded(found: Interval, units: int, digits: int = 1, unit: str = "route") -> str:
+    """A mean and its bounds; from a single unit no spread can be known, and the text says so."""
+    mean = f"{found.mean:.{digits}f}"
+    if units < 2:
+        return f"{mean} [no interval: 1 {unit}]"
+    return f"{mean} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
 def bootstrap_mean(
     values: Sequence[float],
     rng: np.random.Generator,

@@ -61,6 +61,7 @@ class View:
     thinking: str = ""  # how the plan was thought
     plan_ms: float = 0.0
     pace: float = 0.0  # seconds of simulation a second of the wall; 0: unknown
+    ticks_per_s: float = 0.0  # of the wall; 0: unknown
     score: float | None = None  # driving score so far
     clip: np.ndarray | None = None  # (4, h, w, 3) uint8: what the model saw
     actors: Sequence[Actor] = ()
@@ -142,6 +143,7 @@ def _headline(pen: ImageDraw.ImageDraw, view: View) -> None:
     share = 0.0 if view.route_length <= 0 else min(view.distance / view.route_length, 1.0)
     score = "" if view.score is None else f"score so far {view.score:.1f}    "
     pace = f"    {view.pace:.1f}x" if view.pace else ""
+    pace += f"  {view.ticks_per_s:.0f} ticks/s" if view.ticks_per_s else ""
     right = f"{score}{view.distance:.0f} of {view.route_length:.0f} m    {view.time_s:5.1f} s{pace}"
     pen.text((CAMERA_SIZE[0] - 12, 7), right, font=font(18), fill=TEXT, anchor="ra")
     pen.rectangle((0, 34, int(CAMERA_SIZE[0] * share), 38), fill=BLUE)

@@ -45,12 +45,13 @@ def draw_keys(canvas: Image.Image, size: tuple[int, int], keys: Sequence[tuple[s
     """A list of keys (name, what it does) in the middle of a picture (width, height)."""
     if not keys:
         return
-    width, height = 560, 28 * len(keys) + 24
+    line = min(28, (size[1] - 84) // len(keys))  # below the headline
+    width, height = 560, line * len(keys) + 24
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     _shade(canvas, (left, top, left + width, top + height))
     pen = ImageDraw.Draw(canvas)
     for row, (name, text) in enumerate(keys):
-        y = top + 14 + 28 * row
+        y = top + 14 + line * row
         pen.text((left + 96, y), name, font=font(18), fill=AMBER, anchor="ra")
         pen.text((left + 116, y), text, font=font(18), fill=TEXT)
 

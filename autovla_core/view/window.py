@@ -16,12 +16,13 @@ LONGEST_TEXT = 200  # of an instruction
 
 SWITCHES: Mapping[int, tuple[str, str, str]] = {  # key: its name, the field of ``Keys``, what it does
     pygame.K_SPACE: ("space", "paused", "pause, go on"),
+    pygame.K_TAB: ("tab", "paused", "the same, also while you drive by hand"),
     pygame.K_v: ("v", "camera_large", "street or the model's own images"),
     pygame.K_m: ("m", "manual", "take over by hand with the arrow keys"),
     pygame.K_f: ("f", "fan", "the fan of plans it might have made"),
     pygame.K_h: ("h", "help", "this list"),
     pygame.K_q: ("q", "quit", "quit"),
-    pygame.K_ESCAPE: ("", "quit", ""),
+    pygame.K_ESCAPE: ("esc", "quit", "the same, also while you drive by hand"),
 }
 REQUESTS: Mapping[int, tuple[str, str, str]] = {  # key: its name, the request, what it does
     pygame.K_n: ("n", "step", "one step while paused"),
@@ -32,9 +33,16 @@ REQUESTS: Mapping[int, tuple[str, str, str]] = {  # key: its name, the request, 
     pygame.K_r: ("r", "route", "the next route"),
     pygame.K_p: ("p", "picture", "save this picture"),
 }
-HELP = [(name, text) for name, _, text in (*SWITCHES.values(), *REQUESTS.values()) if name]
-HELP.insert(-1, ("i", "type an instruction; Enter gives it, empty takes it back"))
-TYPE = pygame.K_i
+BY_HAND: Mapping[int, tuple[str, str]] = {  # what keys are, as in CARLA's manual_control, while a person drives
+    pygame.K_q: ("m: q", "by hand: reverse gear, forward gear"),
+    pygame.K_SPACE: ("m: space", "by hand: hand brake, as long as it is held"),
+}
+TYPE, STEP = pygame.K_i, "step"
+HELP = [
+    *((name, text) for name, _, text in (*SWITCHES.values(), *REQUESTS.values())),
+    ("i", "type an instruction; Enter gives it, empty takes it back"),
+    *BY_HAND.values(),
+]
 
 
 @dataclass
@@ -45,6 +53,7 @@ class Keys:
     paused: bool = False
     camera_large: bool = True
     manual: bool = False
+    reverse: bool = False  # gear of the person who drives
     fan: bool = False
     help: bool = False
     asked: list[str] = field(default_factory=list)  # names of ``REQUESTS``, one for each time
@@ -93,25 +102,37 @@ class Window:
         return self.keys
 
     def manual_control(self, dt: float) -> Control:
-        """Control from the arrow keys held now; the wheel turns and returns gradually."""
+        """Control from the arrow keys held now, in the gear chosen; the wheel turns and returns gradually."""
         held = pygame.key.get_pressed()
         wanted = float(held[pygame.K_LEFT]) - float(held[pygame.K_RIGHT])
         rate = STEER_RATE if wanted else STEER_RETURN
         self._steer += float(np.clip(wanted * 0.7 - self._steer, -rate * dt, rate * dt))
-        return Control(self._steer, 0.6 * float(held[pygame.K_UP]), 0.8 * float(held[pygame.K_DOWN]))
+        throttle, brake = 0.6 * float(held[pygame.K_UP]), 0.8 * float(held[pygame.K_DOWN])
+        return Control(self._steer, throttle, brake, self.keys.reverse)
+
+    @property
+    def hand_brake(self) -> bool:
+        """Whether the person who drives holds it."""
+        return self.keys.manual and self.keys.typing is None and bool(pygame.key.get_pressed()[pygame.K_SPACE])
 
     def close(self) -> None:
         """Remove the window."""
         pygame.display.quit()
 
     def _pressed(self, key: int) -> None:
-        if key in SWITCHES:
+        keys = self.keys
+        if keys.manual and key in BY_HAND:
+            keys.reverse ^= key == pygame.K_q
+        elif key in SWITCHES:
             name = SWITCHES[key][1]
-            setattr(self.keys, name, not getattr(self.keys, name))
+            setattr(keys, name, not getattr(keys, name))
+            keys.reverse &= keys.manual  # who takes over again begins in forward gear
         elif key in REQUESTS:
-            self.keys.asked.append(REQUESTS[key][1])
+            keys.asked.append(REQUESTS[key][1])
         elif key == TYPE:
-            self.keys.typing = ""
+            keys.typing = ""
+        if not keys.paused:  # a step is for a pause; stored, it would make the next pause a jump
+            keys.asked = [request for request in keys.asked if request != STEP]
 
     def _written(self, key: int, text: str) -> None:
         keys = self.keys

@@ -19,10 +19,13 @@ import pytest
 from autovla_core.errors import RouteError, SetupError
 from autovla_core.evaluation.bench2drive.attempt import MARK, marked
 from autovla_core.evaluation.bench2drive.clone import NEEDED, open_clone, open_routes
+from autovla_core.evaluation.bench2drive.fleet import Driven, Fleet, drive_routes, machine_folders, waiting_of
 from autovla_core.evaluation.bench2drive.jobs import Jobs
+from autovla_core.evaluation.bench2drive.merge import merge
 from autovla_core.evaluation.bench2drive.orders import Run, slots_of
 from autovla_core.evaluation.bench2drive.supervisor import HOPELESS, Supervisor
 from autovla_core.evaluation.bench2drive.watch import Limits
+from autovla_core.evaluation.queue import run_jobs
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "run_bench2drive.py"
 IDS = [str(i) for i in range(1711, 1717)]
@@ -245,6 +248,8 @@ def test_a_route_that_always_fails_is_given_up_after_the_stated_number_and_does_
     assert sum(e["event"] == "fault" for e in jobs.journal.events) == 3
     assert run.run({IDS[1]: ["die"] * 9}, IDS[:3]).given_up == {IDS[1]}  # a second call does not try again by itself
     assert run.run({}, IDS[:3], again=True).given_up == set()
+    logs = {file.name for file in (run.out / "logs").glob(f"route_{IDS[1]}_attempt?.log")}
+    assert logs == {f"route_{IDS[1]}_attempt{n}.log" for n in (1, 2, 3, 4)}, "the logs of the faults are kept"
     assert sorted(run.records()) == [f"route_{id}.json" for id in IDS[:3]]
 
 
@@ -254,6 +259,20 @@ def test_a_crashed_simulation_is_driven_again_and_kept_as_it_is_when_no_attempt_
     records = run.records()
     assert records[f"route_{IDS[0]}.json"][0]["status"] == "Completed"
     assert records[f"route_{IDS[1]}.json"][0]["status"] == "Failed - Simulation crashed"
+
+
+def test_a_route_that_ends_before_its_first_tick_is_merged_as_a_drive_without_comfort(scene):
+    run = scene()
+    run.run({IDS[0]: ["agent kills"]}, IDS[:2], retries=0)
+    assert list(run.metrics()) == [f"RouteScenario_{IDS[1]}_rep0_TownX"]  # nothing was recorded, so no file
+    merged = merge(open_routes(run.routes), [run.out], [], None)
+    assert merged.report["driving score"].corrected == (40.0 + int(IDS[1]) % 7) / len(IDS)
+    smooth = merged.report["driving smoothness"]
+    assert smooth.official is None and smooth.note.startswith("1 of 2 records have no metric_info.json")
+    empty = run.out / "metrics" / f"RouteScenario_{IDS[0]}_rep0_TownX" / "metric_info.json"
+    empty.parent.mkdir()
+    empty.write_text("{}\n")  # as an agent of others may leave it
+    assert merge(open_routes(run.routes), [run.out], [], None).report == merged.report
 
 
 def test_sensors_that_are_not_allowed_stop_the_run_at_once(scene):
@@ -347,3 +366,30 @@ def test_processes_are_found_by_their_mark_alone():
         child.kill()
         child.wait()
     assert marked(mark) == []
+
+
+def test_workers_with_a_folder_each_leave_one_result_a_route_whatever_dies(scene, undisturbed, tmp_path):
+    """As over ray: what a machine has finished no other drives again, also after a call that was cut short."""
+    many = scene("many")
+    many.script.write_text(json.dumps({IDS[0]: ["hang"], IDS[2]: ["killed"], IDS[5]: ["die"] * 3}))
+    file = open_routes(many.routes)
+    carla, python = many.carla_root, sys.executable
+    run = Run(open_clone(many.clone), file, many.agent, "", carla, many.out, python, limits=LIMITS)
+    environment = {**os.environ, "FAKE_SCRIPT": str(many.script)}
+    fleet = Fleet(run, 2, ("0",), ("0",), BASE_PORT + 400, BASE_MANAGER_PORT + 400, environment)
+    driven: list[Driven] = []
+    run_jobs(drive_routes, fleet, IDS[:2], 1, driven.append)
+    assert waiting_of(many.out, IDS, 2, False) == (IDS[2:], set())
+    run_jobs(drive_routes, fleet, IDS, 2, driven.append)  # also those that are done: an answer may be lost
+    assert sorted(d.route for d in driven) == sorted([*IDS, *IDS[:2]])
+    assert [d.route for d in driven if d.given_up] == [IDS[5]]
+    assert waiting_of(many.out, IDS, 2, False) == ([], {IDS[5]})
+    many.script.write_text("{}")
+    waiting, given_up = waiting_of(many.out, IDS, 2, True)
+    assert (waiting, given_up) == ([IDS[5]], set())
+    run_jobs(drive_routes, fleet, waiting, 1, driven.append)
+    folders = machine_folders(many.out)
+    found = [json.loads(f.read_text())["_checkpoint"]["records"] for m in folders for f in (m / "results").iterdir()]
+    assert len(folders) == 2 and sorted(found, key=str) == sorted(undisturbed.records().values(), key=str)
+    merged, calm = merge(file, folders, [], None), merge(file, [undisturbed.out], [], None)
+    assert merged.report == calm.report

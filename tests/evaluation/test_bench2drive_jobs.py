@@ -52,6 +52,20 @@ def test_a_result_counts_even_if_the_power_went_before_the_journal_was_written(t
     assert list(Jobs(tmp_path / "run", IDS, 1).done) == ["8"]
 
 
+def test_a_route_asked_for_again_has_all_its_attempts_under_numbers_of_their_own(tmp_path):
+    jobs = Jobs(tmp_path / "run", ["7", "8"], retries=1)
+    for _ in range(2):  # 7 fails twice and is given up, 8 is spoilt in its only attempt
+        jobs.fail(jobs.take(), "hang", "no tick")
+        if not jobs.done:
+            finish(jobs, tmp_path, "Failed - Agent crashed")
+    assert jobs.given_up == {"7"} and list(jobs.done) == ["8"]
+    again = Jobs(tmp_path / "run", ["7", "8"], retries=1, again=True)
+    assert [(job.route, job.attempt, job.last) for job in (again.take(), again.take())] == [
+        ("7", 3, False),
+        ("8", 2, False),
+    ]
+
+
 def test_an_interrupted_attempt_is_not_the_routes_fault(tmp_path):
     jobs = Jobs(tmp_path / "run", IDS, retries=0)
     jobs.take()

@@ -84,6 +84,34 @@ def test_a_client_of_another_version_than_the_server_is_a_lack(plan):
     assert wheel.state == MISSING and "pip install carla==0.9.15" in wheel.remedy
 
 
+def test_the_only_wheel_that_is_advised_is_the_servers(plan, tmp_path):
+    (plan.carla_root / "VERSION").write_text("0.9.15\n")
+    bare = tmp_path / "python"  # an interpreter in which nothing is installed answers so
+    bare.write_text('#!/bin/sh\necho \'{"python": [3, 10, 4], "carla": "", "missing": ["carla", "six"]}\'\n')
+    bare.chmod(0o755)
+    remedies = [finding.remedy for finding in check(replace(plan, python=str(bare))) if "pip install" in finding.remedy]
+    assert remedies == [f"{bare} -m pip install six", f"{bare} -m pip install carla==0.9.15"]
+
+
+def test_the_disk_must_hold_the_routes_that_are_driven(plan):
+    (disk,) = found(plan, "disk")
+    assert "1 routes want 4 MB" in disk.found
+    (disk,) = found(replace(plan, shard="2/2"), "disk")
+    assert "0 routes want 0 MB" in disk.found
+    (disk,) = found(replace(plan, routes="no.xml"), "disk")
+    assert "220 routes want 880 MB" in disk.found
+
+
+def test_the_check_takes_every_argument_of_the_run(plan, tmp_path):
+    """As its help says: the same line with the other program's name."""
+    line = ["--clone", plan.clone, "--carla-root", plan.carla_root, "--routes", plan.routes, "--shard", "1/1"]
+    line += ["--adapters", 0, "--retries", 1, "--retry-failed", "--seed", 3, "--timeout", 60, "--silence-s", 5]
+    line += ["--first-tick-s", 9, "--route-s", 99, "--out", tmp_path / "x", "--python", sys.executable]
+    command = [sys.executable, ROOT / "tools" / "check_setup.py", *line, "--base-port", WIDE + 900]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
+    assert done.returncode in (0, 1) and "1 to drive" in done.stdout, done.stderr
+
+
 def test_carla_0_9_16_is_warned_of(plan):
     (plan.carla_root / "MINICARLA").unlink()
     (wheel,) = found(plan, "carla wheel")

@@ -17,12 +17,12 @@ import pytest
 
 from autovla_core.errors import RouteError
 from autovla_core.evaluation.report.collect import RunResults, by_benchmark, read_run, weather_name
-from autovla_core.evaluation.report.figures import SCORE, SUCCESS, compare, figure
+from autovla_core.evaluation.report.figures import SCORE, SUCCESS, compare, figure, grouped, p_text
 from autovla_core.evaluation.report.gallery import PlanNote
 from autovla_core.evaluation.report.markdown import as_markdown
 from autovla_core.evaluation.report.page import page
 from autovla_core.evaluation.results import Record, ResultsFile, route_id
-from autovla_core.evaluation.route_file import Route, write_routes
+from autovla_core.evaluation.route_file import Route, Scenario, write_routes
 from autovla_core.scoring.closed_loop import Infraction, score
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +96,7 @@ def test_scenarios_and_abilities_of_bench2drive_are_read(tmp_path):
     del document["run"], document["_checkpoint"]["records"][0]["seed"]
     file.write_text(json.dumps(document))
     (drive,) = read_run("a", file).drives
-    assert drive.scenario == "VehicleTurningRoute" and drive.weather == "weather 7"
+    assert drive.scenarios == ("VehicleTurningRoute",) and drive.weather == "weather 7"
     assert drive.abilities == ("Emergency_Brake", "Traffic_Signs")
 
 
@@ -111,6 +111,28 @@ def test_weathers_come_from_the_route_file_that_was_driven_and_from_no_other(tmp
     assert read_run("a", good, [tmp_path / "r.xml"]).drives[0].weather == "night, heavy rain"
     with pytest.raises(RouteError, match="driven on the route file ffff"):
         read_run("a", write(tmp_path / "other.json", set()), [tmp_path / "r.xml"])
+
+
+def test_a_route_counts_in_the_row_of_each_of_its_scenarios(tmp_path):
+    types = ("ControlLoss", "Accident", "ControlLoss")
+    scenarios = tuple(Scenario(f"s{i}", type, (0.0, 0.0, 0.0, 0.0)) for i, type in enumerate(types))
+    write_routes(tmp_path / "r.xml", [Route("0", "Havenbrook", ((0, 0, 0), (9, 0, 0)), scenarios=scenarios)])
+    file = write(tmp_path / "a.json", set(), routes=1, seeds=1)
+    file.write_text(file.read_text().replace("f" * 64, hashlib.sha256((tmp_path / "r.xml").read_bytes()).hexdigest()))
+    run = read_run("a", file, [tmp_path / "r.xml"])
+    assert run.drives[0].scenarios == ("ControlLoss", "Accident")
+    assert run.drives[0].abilities == ("Overtaking", "Emergency_Brake")
+    assert {key: len(drives) for key, drives in grouped(run.drives, "scenario").items()} == {
+        "Accident": 1,
+        "ControlLoss": 1,
+    }
+
+
+def test_a_chance_that_was_never_met_is_small_and_not_zero(tmp_path):
+    clean, poor = run_of(tmp_path, "clean", set(), routes=40), run_of(tmp_path, "poor", set(range(40)), routes=40)
+    text = as_markdown(by_benchmark([clean, poor]))
+    assert "| < 0.001 |" in text and "0.000" not in text
+    assert p_text(0.0009999) == "< 0.001" and p_text(0.001) == "0.001"
 
 
 def test_a_weather_has_a_short_name():

@@ -13,7 +13,7 @@ import pytest
 from autovla_core.errors import LogError
 from autovla_core.evaluation.report.collect import Drive, Fault, RunResults
 from autovla_core.evaluation.report.film import read_seconds, seconds_of
-from autovla_core.evaluation.report.gallery import Media, moment, read_logs, read_plans, scenes_of
+from autovla_core.evaluation.report.gallery import Media, filmed, moment, read_logs, read_plans, scenes_of, shares
 from autovla_core.evaluation.report.page import page
 from autovla_core.logs.reader import RouteLog
 from autovla_core.logs.schema import RouteMeta, Tick
@@ -122,6 +122,27 @@ def test_faults_without_a_moment_say_so_and_drives_without_media_are_left_out(tm
     (scene,) = scenes_of(run_of(drive(LIGHT, route="8"), drive(LANES)), media)
     assert scene.fault is LANES and scene.clip == b"" and "does not tell" in scene.trouble
     assert len(scenes_of(run_of(drive(LIGHT, LIGHT, LIGHT)), media, limit=2)) == 2
+
+
+def test_places_in_the_gallery_are_dealt_in_turn_so_that_no_run_takes_all():
+    assert shares([100, 100], 24) == [12, 12]
+    assert shares([100, 2, 100], 7) == [3, 2, 2]  # 1 1 1, 1 1 1, 1: the second has no more
+    assert shares([3, 0, 1], 24) == [3, 0, 1] and shares([5, 5], 0) == [0, 0] and shares([], 9) == []
+
+
+def test_driving_slowly_takes_no_place_in_the_gallery():
+    slow = Fault("min_speed_infractions", "Average speed is 40% of the surrounding traffic's one")
+    assert filmed(run_of(drive(slow, LIGHT, slow)), Media(films={("7", 3): Path("f.mp4")})) == [
+        (drive(slow, LIGHT, slow), LIGHT)
+    ]
+
+
+def test_the_page_says_how_many_faults_it_does_not_show(tmp_path):
+    media = read_logs([log_at(tmp_path / "log")])
+    run = run_of(drive(LIGHT, LANES, BLOCKED))
+    some = page("t", [run], scenes_of(run, media, limit=2), filmed=3)
+    assert "2 of 3 faults are shown, the first ones of each run (2 of a); --clips shows more." in some
+    assert "faults are shown" not in page("t", [run], scenes_of(run, media), filmed=3)
 
 
 def test_a_film_alone_serves_for_what_ended_the_drive(tmp_path):

@@ -25,6 +25,11 @@ def test_seeds_of_one_route_are_not_counted_as_routes_and_faults_are_summed():
     assert "collisions         3" in as_text(summary)
 
 
+def test_one_route_has_no_interval_however_often_it_was_driven():
+    text = as_text(summarise([record(0, 0, 100.0), record(0, 1, 60.0)]))
+    assert "driving score      80.0 [no interval: 1 route]" in text
+
+
 def test_what_planners_say_of_themselves_is_summed_up_with_intervals():
     told = {"plans": 50.0, "slow_share": 0.2, "slow_plans": 10.0, "forced_share": 0.1, "thinking_tokens_mean": 30.0}
     fast = {"plans": 30.0, "slow_share": 0.0, "slow_plans": 0.0, "forced_share": 0.0, "thinking_tokens_mean": 0.0}

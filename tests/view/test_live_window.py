@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 from pathlib import Path
 
 import numpy as np
 import pygame
 import pytest
 
-from autovla_core.view.window import HELP, REQUESTS, SWITCHES, Window
+from autovla_core.view.window import BY_HAND, HELP, REQUESTS, SWITCHES, Window
 
 
 @pytest.fixture
@@ -51,9 +52,43 @@ def test_keys_switch_what_they_say(window):
     press(pygame.K_SPACE, pygame.K_v, pygame.K_m, pygame.K_f, pygame.K_h)
     keys = window.poll()
     assert keys.paused and keys.manual and keys.fan and keys.help and not keys.camera_large and not keys.quit
-    press(pygame.K_SPACE)
+    press(pygame.K_m, pygame.K_SPACE)
     assert not window.poll().paused
     press(pygame.K_q)
+    assert window.poll().quit
+
+
+def test_a_step_is_for_a_pause_and_is_not_stored_for_the_next_one(window):
+    press(pygame.K_n, pygame.K_SPACE)
+    assert not window.poll().take("step"), "asked for before the pause"
+    press(pygame.K_n, pygame.K_n)
+    keys = window.poll()
+    assert keys.take("step") and keys.paused
+    press(pygame.K_SPACE, pygame.K_SPACE)
+    keys = window.poll()
+    assert keys.paused and not keys.take("step"), "the second one was left over from the pause before"
+
+
+def test_by_hand_q_is_the_reverse_gear_and_space_the_hand_brake(window, monkeypatch):
+    held: set[int] = set()
+    monkeypatch.setattr(pygame.key, "get_pressed", lambda: collections.defaultdict(bool, dict.fromkeys(held, True)))
+    held |= {pygame.K_SPACE, pygame.K_UP}
+    assert not window.hand_brake, "nobody drives by hand"
+    press(pygame.K_m, pygame.K_q, pygame.K_SPACE)
+    keys = window.poll()
+    assert (keys.reverse, keys.quit, keys.paused) == (True, False, False) and window.hand_brake
+    control = window.manual_control(0.05)
+    assert control.reverse and control.throttle == 0.6
+    press(pygame.K_q)
+    window.poll()
+    assert not window.manual_control(0.05).reverse
+    press(pygame.K_q, pygame.K_m, pygame.K_m, pygame.K_TAB)
+    keys = window.poll()
+    assert keys.manual and keys.paused and not keys.reverse, "forward gear after every take-over; tab pauses"
+    press(pygame.K_i)
+    window.poll()
+    assert not window.hand_brake, "space is a letter now"
+    press(pygame.K_ESCAPE, pygame.K_ESCAPE)
     assert window.poll().quit
 
 
@@ -84,7 +119,7 @@ def test_an_instruction_is_typed_mended_and_given(window):
 
 def test_every_key_is_explained():
     names = [name for name, _ in HELP]
-    assert len(set(names)) == len(names) == len(SWITCHES) - 1 + len(REQUESTS) + 1
+    assert len(set(names)) == len(names) == len(SWITCHES) + len(REQUESTS) + len(BY_HAND) + 1
     assert all(text for _, text in HELP)
 
 

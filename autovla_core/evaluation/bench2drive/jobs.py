@@ -28,7 +28,7 @@ NEVER_AGAIN = "Failed - Agent's sensors were invalid"
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt at one route; attempts count from 1."""
+    """One attempt at one route; attempts count from 1, on when the route was asked for again: a log is named by it."""
 
     route: str
     attempt: int
@@ -84,7 +84,7 @@ class Jobs:
         self.done = {id: status for id in ids if (status := self._status(id))}
         if again:
             self._forget(ids)
-        self._faults = faults_of(self.journal.events)
+        self._faults, self._ended = faults_of(self.journal.events), ended_of(self.journal.events)
         self.given_up = {id for id in ids if id not in self.done and self._faults[id] > retries}
         self._waiting = deque(id for id in ids if id not in self.done and id not in self.given_up)
         self._driving: set[str] = set()
@@ -104,7 +104,7 @@ class Jobs:
             return None
         id = self._waiting.popleft()
         self._driving.add(id)
-        job = Job(id, self._faults[id] + 1, last=self._faults[id] >= self._retries)
+        job = Job(id, self._ended[id] + 1, last=self._faults[id] >= self._retries)
         self.journal.add("start", route=id, attempt=job.attempt)
         return job
 
@@ -122,6 +122,7 @@ class Jobs:
         """Count a fault; the route waits again, or is given up."""
         self._driving.discard(job.route)
         self._faults[job.route] += 1
+        self._ended[job.route] = job.attempt
         self.journal.add("fault", route=job.route, attempt=job.attempt, state=state, reason=reason)
         if job.last:
             self.given_up.add(job.route)
@@ -161,6 +162,15 @@ def faults_of(events: Iterable[Mapping[str, object]]) -> Counter[str]:
         elif event["event"] == "again":
             faults[str(event["route"])] = 0
     return faults
+
+
+def ended_of(events: Iterable[Mapping[str, object]]) -> Counter[str]:
+    """Number of each route's last attempt that came to an end, a result or a fault."""
+    ended: Counter[str] = Counter()
+    for event in events:
+        if event["event"] in ("fault", "done"):
+            ended[str(event["route"])] = int(str(event["attempt"]))
+    return ended
 
 
 def read_record(file: Path, route: str) -> dict:

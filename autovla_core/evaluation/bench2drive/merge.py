@@ -12,23 +12,14 @@ from autovla_core.errors import RouteError
 from autovla_core.evaluation.bench2drive.clone import RouteFile
 from autovla_core.evaluation.bench2drive.jobs import read_events, read_records
 from autovla_core.files import write_whole
-from autovla_core.scoring.bench2drive import Report, report
+from autovla_core.scoring.bench2drive import PERCENT, Figure, Report, report
 from autovla_core.scoring.bench2drive_abilities import junction_mark
 from autovla_core.scoring.bench2drive_comfort import Motion, motion_of
+from autovla_core.scoring.bench2drive_intervals import Bounds, bounds_of
 
 SKIPPED = ("merged.json", "merged_ability.json")  # what the official tools write beside their input
 DRIVER = ("agent_sha256", "agent_config_sha256", "weights_sha256", "clone_commit", "seed", "track")
 LISTED = 12  # ids that are printed of a long list
-PERCENT = {
-    "success rate",
-    "driving smoothness",
-    "mean ability",
-    "Overtaking",
-    "Merging",
-    "Emergency_Brake",
-    "Give_Way",
-    "Traffic_Signs",
-}
 
 
 @dataclass(frozen=True)
@@ -43,6 +34,7 @@ class Merged:
     report: Report
     faults: Mapping[str, int]  # by name, of the journals
     remarks: Mapping[str, int]
+    bounds: Mapping[str, Bounds]  # of the corrected figures, by name
 
 
 def merge(routes: RouteFile, folders: Sequence[Path], metrics: Sequence[Path], junctions: Path | None) -> Merged:
@@ -64,15 +56,17 @@ def merge(routes: RouteFile, folders: Sequence[Path], metrics: Sequence[Path], j
     motions = {r["save_name"]: m for r in records if "save_name" in r and (m := _motion(places, r["save_name"]))}
     records = [{"save_name": "", **record} for record in records]
     events = [event for folder in folders for event in read_events(folder / "journal.jsonl")[0]]
+    marks = _marks(junctions)
     return Merged(
         routes,
         tuple(folders),
         tuple(folder for folder in folders if folder not in runs),
         next(iter(runs.values()), {}),
         tuple(records),
-        report(routes.entries, records, motions, _marks(junctions)),
+        report(routes.entries, records, motions, marks),
         Counter(str(e["state"]) for e in events if e["event"] == "fault"),
         Counter(str(r) for e in _last_done(events) for r in e.get("remarks", ())),
+        bounds_of(routes.entries, records, motions, marks),
     )
 
 
@@ -122,12 +116,24 @@ def as_text(merged: Merged) -> str:
         lines.append(f"unproven     {folder} does not say on which route file it was driven")
     lines += [f"faults       {name}: {count}" for name, count in sorted(merged.faults.items())]
     lines += [f"remark       {count} routes {name}" for name, count in sorted(merged.remarks.items())]
-    lines += ["", f"{'':20s}{'official':>14s}{'corrected':>14s}"]
+    lines += ["", f"{'':20s}{'official':>14s}{'corrected':>14s}  95 % of the corrected, over routes"]
     for figure in merged.report.figures:
         cells = "".join(f"{_number(figure.name, value):>14s}" for value in (figure.official, figure.corrected))
-        lines.append(f"{figure.name:20s}{cells}  {figure.note}".rstrip())
+        lines.append(f"{figure.name:20s}{cells}  {_interval(merged, figure):22s}{figure.note}".rstrip())
     lines += ["", "official: as Bench2Drive's scripts compute it, defects included; corrected: docs/bench2drive.md"]
     return "\n".join(lines)
+
+
+def _interval(merged: Merged, figure: Figure) -> str:
+    """Of the corrected figure; one route has no spread, and few may hold no draw with all abilities."""
+    bounds = merged.bounds.get(figure.name)
+    if figure.corrected is None:
+        return ""
+    return "[too few routes]" if bounds is None else f"[{_short(figure, bounds.low)}, {_short(figure, bounds.high)}]"
+
+
+def _short(figure: Figure, value: float) -> str:
+    return f"{100.0 * value if figure.name in PERCENT else value:.2f}"
 
 
 def as_json(merged: Merged) -> dict[str, object]:
@@ -146,8 +152,18 @@ def as_json(merged: Merged) -> dict[str, object]:
         "faults": dict(merged.faults),
         "remarks": dict(merged.remarks),
         "figures": {
-            f.name: {"official": f.official, "corrected": f.corrected, "note": f.note} for f in merged.report.figures
+            figure.name: _figure_json(figure, merged.bounds.get(figure.name)) for figure in merged.report.figures
         },
+    }
+
+
+def _figure_json(figure: Figure, bounds: Bounds | None) -> dict[str, object]:
+    return {
+        "official": figure.official,
+        "corrected": figure.corrected,
+        "corrected_95": None if bounds is None else [bounds.low, bounds.high],
+        "routes_behind": None if bounds is None else bounds.routes,
+        "note": figure.note,
     }
 
 
@@ -189,12 +205,14 @@ def _expect_same(folder: Path, run: Mapping, routes: RouteFile, first: tuple[Pat
 
 
 def _motion(places: Sequence[Path], save_name: str) -> Motion | None:
+    """How a drive moved; None without a file of ticks, which a route that ended before its first tick has not."""
     for place in places:
         file = place / str(save_name) / "metric_info.json"
         if file.is_file():
             try:
-                return motion_of(json.loads(file.read_text(encoding="utf-8")))
-            except ValueError as error:
+                ticks = json.loads(file.read_text(encoding="utf-8"))
+                return motion_of(ticks) if ticks else None
+            except (ValueError, AttributeError) as error:
                 raise RouteError(f"{file}: {error}") from None
     return None
 

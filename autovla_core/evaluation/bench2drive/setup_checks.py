@@ -11,13 +11,12 @@ from pathlib import Path
 from autovla_core.action.codebook import Codebook
 from autovla_core.errors import AutoVLAError
 from autovla_core.evaluation.bench2drive.agent_config import checkpoint_of, config_file, weights_hash
-from autovla_core.evaluation.bench2drive.clone import choose, open_clone, open_routes
+from autovla_core.evaluation.bench2drive.clone import RouteFile, choose, open_clone, open_routes, shard
 from autovla_core.evaluation.bench2drive.orders import slots_of
 from autovla_core.evaluation.bench2drive.setup_page import GOOD, LOOK, MISSING, Finding, Plan
 
 MINICARLA_MARK = "MINICARLA"  # a file in a folder that tools/make_carla_root.py wrote
 PACKAGES: Mapping[str, str] = {
-    "carla": "carla==0.9.16",
     "py_trees": "py-trees==0.8.3",
     "dictor": "dictor",
     "requests": "requests",
@@ -35,7 +34,7 @@ PACKAGES: Mapping[str, str] = {
     "six": "six",
     "matplotlib": "matplotlib",
     "simple_watchdog_timer": "simple-watchdog-timer",
-}  # what the evaluator imports, and how pip calls it
+}  # what the evaluator imports besides carla, whose version is the server's, and how pip calls it
 PROBE = """
 import importlib.util, json, sys
 try:
@@ -52,6 +51,7 @@ print(json.dumps({"python": list(sys.version_info[:3]), "carla": version, "missi
 """
 THIN_AGENT = "autovla_thin_agent"
 SERVER_MIB = 6000  # of GPU memory for one CARLA server, Town12
+ALL_ROUTES = 220  # assumed where the routes cannot be read
 DISK_PER_ROUTE = 4_000_000  # bytes: log, ticks of 200 s, result
 
 
@@ -71,11 +71,18 @@ def _clone(name: str, plan: Plan) -> list[Finding]:
 
 def _routes(name: str, plan: Plan) -> list[Finding]:
     try:
-        file = open_routes(plan.routes, open_clone(plan.clone))
-        ids = choose(file, plan.subset)
+        file, ids = _chosen(plan)
     except (AutoVLAError, OSError) as error:
-        return [Finding(name, MISSING, str(error), "--routes 220, 0.0.4 or a file; --routes-subset ids of it")]
+        return [
+            Finding(name, MISSING, str(error), "--routes 220, 0.0.4 or a file; --routes-subset ids of it; --shard i/n")
+        ]
     return [Finding(name, GOOD, f"{file}, {len(ids)} to drive"), *_maps(plan, {r.town for r in file.routes})]
+
+
+def _chosen(plan: Plan) -> tuple[RouteFile, list[str]]:
+    """The route file, and the ids of it that this machine is to drive."""
+    file = open_routes(plan.routes, open_clone(plan.clone))
+    return file, shard(choose(file, plan.subset), plan.shard)
 
 
 def _maps(plan: Plan, towns: set[str]) -> list[Finding]:
@@ -93,7 +100,7 @@ def _maps(plan: Plan, towns: set[str]) -> list[Finding]:
 def _python(name: str, plan: Plan) -> list[Finding]:
     try:
         done = subprocess.run(
-            [plan.python, "-c", PROBE, *PACKAGES, *_needed(plan)],
+            [plan.python, "-c", PROBE, "carla", *PACKAGES, *_needed(plan)],
             capture_output=True,
             text=True,
             timeout=60,
@@ -107,7 +114,7 @@ def _python(name: str, plan: Plan) -> list[Finding]:
     state, remedy = (GOOD, "") if good else (MISSING, "Python 3.10 serves both CARLA 0.9.15 and our model")
     return [
         Finding(name, state, f"{plan.python}, {version}", remedy),
-        _packages(plan, facts["missing"]),
+        _packages(plan, [name for name in facts["missing"] if name != "carla"]),
         _wheel(plan, facts),
     ]
 
@@ -119,7 +126,7 @@ def _needed(plan: Plan) -> list[str]:
 
 def _packages(plan: Plan, missing: Sequence[str]) -> Finding:
     if not missing:
-        return Finding("packages", GOOD, f"{len(PACKAGES)} of the evaluator")
+        return Finding("packages", GOOD, f"{len(PACKAGES)} of the evaluator, besides carla")
     names = " ".join(PACKAGES.get(name, f"-e {plan.checkout}") for name in missing)
     return Finding("packages", MISSING, ", ".join(missing), f"{plan.python} -m pip install {names}")
 
@@ -129,7 +136,7 @@ def _wheel(plan: Plan, facts: Mapping) -> Finding:
     if not facts["carla"] and "carla" not in facts["missing"]:
         return Finding("carla wheel", LOOK, "there, but of unknown version", f"it must be the server's: {server}")
     if not facts["carla"]:
-        wheel = f"carla=={server}" if server else "carla==0.9.15 (or the wheel in PythonAPI/carla/dist)"
+        wheel = f"carla=={server}" if server else "carla==0.9.15, or the wheel in PythonAPI/carla/dist"
         return Finding("carla wheel", MISSING, "not installed", f"{plan.python} -m pip install {wheel}")
     found = f"client {facts['carla']}, server {server or 'unknown'}"
     if server and server != facts["carla"]:
@@ -240,8 +247,12 @@ def _disk(name: str, plan: Plan) -> list[Finding]:
     place = plan.out.resolve()
     while not place.exists():
         place = place.parent
-    free, need = shutil.disk_usage(place).free, 220 * DISK_PER_ROUTE
-    found = f"{free / 1e9:.1f} GB free at {place}, 220 routes want {need / 1e9:.1f}"
+    try:
+        routes = len(_chosen(plan)[1])
+    except (AutoVLAError, OSError):  # said by its own check
+        routes = ALL_ROUTES
+    free, need = shutil.disk_usage(place).free, routes * DISK_PER_ROUTE
+    found = f"{free / 1e9:.1f} GB free at {place}, {routes} routes want {need / 1e6:.0f} MB"
     return [Finding(name, GOOD, found) if free > need else Finding(name, MISSING, found, "another --out")]
 
 

@@ -27,6 +27,7 @@ class Plan:
     base_traffic_manager_port: int
     python_path: str  # PYTHONPATH of the caller
     checkout: Path  # relative paths of an agent's YAML start here
+    shard: str = ""  # i/n, this machine's part of the routes
 
 
 @dataclass(frozen=True)

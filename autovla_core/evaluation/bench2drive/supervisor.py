@@ -138,14 +138,13 @@ class Supervisor:
 
 
 def keep_metrics(lines: Path, folder: Path, record: Mapping) -> None:
-    """Turn the recorded ticks into ``metric_info.json``, unless the agent wrote that itself."""
+    """Turn the recorded ticks into ``metric_info.json``, unless the agent wrote that itself or nothing was recorded."""
     target = folder / str(record["save_name"]) / "metric_info.json"
-    if target.exists() or not lines.exists():
-        lines.unlink(missing_ok=True)
-        return
-    whole = [line for line in lines.read_text(encoding="utf-8").split("\n")[:-1] if line]
-    write_whole(target, "{" + ",\n".join(f'"{i}": {line}' for i, line in enumerate(whole)) + "}\n")
-    lines.unlink()
+    text = lines.read_text(encoding="utf-8") if lines.exists() else ""
+    whole = [line for line in text.split("\n")[:-1] if line]
+    if whole and not target.exists():
+        write_whole(target, "{" + ",\n".join(f'"{i}": {line}' for i, line in enumerate(whole)) + "}\n")
+    lines.unlink(missing_ok=True)
 
 
 def _lock(file: Path):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autovla_core.errors import RouteError
+from autovla_core.evaluation.report.official import FIGURES, Official, read_folder
 from autovla_core.evaluation.results import STATUS_RANK
 from autovla_core.evaluation.route_file import Route, read_routes
 from autovla_core.evaluation.shielding import SHIELD, counts_of
@@ -45,7 +46,7 @@ class Drive:
     game_s: float
     system_s: float
     detail: str = ""
-    scenario: str = ""
+    scenarios: tuple[str, ...] = ()  # types, each once, in the order of the route
     weather: str = ""
     abilities: tuple[str, ...] = ()
     planner: Mapping[str, float] = field(default_factory=dict)  # ``Driver.summary``; empty where the file does not say
@@ -61,11 +62,12 @@ class RunResults:
     """One results file."""
 
     name: str
-    file: str  # its own name, without the folder
+    file: str  # its own name, without the folder it lies in
     file_sha256: str
     drives: tuple[Drive, ...]
     total: int  # drives that the run was to make
     run: Mapping[str, object] = field(default_factory=dict)  # agent, configuration and hashes, as far as told
+    official: Official | None = None  # of a folder that was merged as Bench2Drive's scripts do
 
     @property
     def shielded(self) -> bool:
@@ -76,26 +78,31 @@ class RunResults:
     def benchmark(self) -> tuple[str, str, str]:
         """What must be equal for two runs to stand in one table: route file, scoring rule, traffic and conditions."""
         routes = str(self.run.get("routes") or f"unknown, routes {_routes_hash(self.drives)}")
+        routes += " (unproven)" if self.official and self.official.unproven else ""
         traffic = [str(self.run.get("traffic", "not stated"))]
         traffic += [f"{name} {self.run[name]}" for name in ("weather", "faults") if self.run.get(name)]
         return routes, str(self.run.get("rule", "not stated")), ", ".join(traffic)
 
 
 def read_run(name: str, file: str | Path, routes: Sequence[str | Path] = ()) -> RunResults:
-    """Read a results file of ours, the leaderboard's or Bench2Drive's.
+    """Read a results file of ours, the leaderboard's or Bench2Drive's, or a folder of tools/run_bench2drive.py.
 
     Args:
         name: of the run, in tables.
-        file: results JSON.
+        file: results JSON, or a folder with Bench2Drive's results and their merge.
         routes: route files, among them the one it was driven on (by hash), for weathers and scenarios.
 
     Raises:
         RouteError: unreadable, no records, a drive twice, or another route file than the results name.
     """
-    file = Path(file)
+    file, official = Path(file), None
     try:
-        data = file.read_bytes()
-        document = json.loads(data)
+        if file.is_dir():
+            document, official = read_folder(file)
+            data = (file / FIGURES).read_bytes()
+        else:
+            data = file.read_bytes()
+            document = json.loads(data)
         records, progress = document["_checkpoint"]["records"], document["_checkpoint"].get("progress") or []
         run = dict(document.get("run", {}))
         known = _known_routes(file, run, routes)
@@ -108,7 +115,8 @@ def read_run(name: str, file: str | Path, routes: Sequence[str | Path] = ()) -> 
         raise RouteError(f"{file} holds no drive yet; expected at least one record")
     _expect_once(file, drives)
     total = int(progress[1]) if len(progress) == 2 else len(drives)
-    return RunResults(name, file.name, hashlib.sha256(data).hexdigest(), drives, max(total, len(drives)), run)
+    shown = f"{file.name}/{FIGURES}" if official else file.name
+    return RunResults(name, shown, hashlib.sha256(data).hexdigest(), drives, max(total, len(drives)), run, official)
 
 
 def by_benchmark(runs: Iterable[RunResults]) -> dict[tuple[str, str, str], list[RunResults]]:
@@ -153,8 +161,8 @@ def _known_routes(file: Path, run: Mapping[str, object], routes: Sequence[str | 
 def _drive(record: Mapping, known: Mapping[str, Route], weather: str) -> Drive:
     """``weather``: of the whole run, in place of the routes' own."""
     route, _, repetition = record["route_id"].removeprefix("RouteScenario_").rpartition("_rep")
-    scenario = _scenario(record, known.get(route))
-    letters = LETTERS.get(scenario, "")
+    scenarios = _scenarios(record, known.get(route))
+    letters = "".join(LETTERS.get(scenario, "") for scenario in scenarios)
     scores, meta = record["scores"], record["meta"]
     return Drive(
         route=route,
@@ -170,7 +178,7 @@ def _drive(record: Mapping, known: Mapping[str, Route], weather: str) -> Drive:
         game_s=float(meta["duration_game"]),
         system_s=float(meta["duration_system"]),
         detail=str(record.get("detail", "")),
-        scenario=scenario,
+        scenarios=scenarios,
         weather=weather or _weather(record, known.get(route)),
         abilities=tuple(name for name, letter in ABILITIES.items() if letter in letters),
         planner={str(name): float(value) for name, value in (record.get("planner") or {}).items()},
@@ -186,11 +194,11 @@ def _faults(record: Mapping) -> tuple[Fault, ...]:
     )
 
 
-def _scenario(record: Mapping, route: Route | None) -> str:
+def _scenarios(record: Mapping, route: Route | None) -> tuple[str, ...]:
     named = str(record.get("scenario_name") or "")
     if named:
-        return named.rpartition("_")[0] if named.rpartition("_")[2].isdigit() else named
-    return route.scenarios[0].type if route and route.scenarios else ""
+        return (named.rpartition("_")[0] if named.rpartition("_")[2].isdigit() else named,)
+    return tuple(dict.fromkeys(scenario.type for scenario in route.scenarios)) if route else ()
 
 
 def _weather(record: Mapping, route: Route | None) -> str:

@@ -15,6 +15,7 @@ from autovla_core.scoring.statistics import (
     bootstrap_mean,
     bootstrap_rate,
     bootstrap_share,
+    bounded,
     holm,
     paired_difference,
 )
@@ -33,16 +34,18 @@ class Figure:
     unit: str = "route"  # what these are: routes, seeds within one route, drives of one log
 
     def text(self, digits: int = 1) -> str:
-        """Mean and bounds; from a single unit no spread can be known, and the text says so."""
-        mean = f"{self.interval.mean:.{digits}f}"
-        if self.units < 2:
-            return f"{mean} [no interval: 1 {self.unit}]"
-        return f"{mean} [{self.interval.low:.{digits}f}, {self.interval.high:.{digits}f}]"
+        """Mean and bounds, or that there are none."""
+        return bounded(self.interval, self.units, digits, self.unit)
 
 
 def counted(count: int, word: str) -> str:
     """``1 route``, ``2 routes``."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def p_text(value: float) -> str:
+    """A p-value for a table: a test by chance never finds 0."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ SCORE, SUCCESS = MEASURES[0], MEASURES[1]
 GROUPINGS: Mapping[str, Callable[[Drive], Sequence[str]]] = {
     "town": lambda d: [d.town] if d.town else [],
     "weather": lambda d: [d.weather] if d.weather else [],
-    "scenario": lambda d: [d.scenario] if d.scenario else [],
+    "scenario": lambda d: d.scenarios,
     "ability": lambda d: d.abilities,
     "seed": lambda d: [str(d.seed)],
     "route": lambda d: [d.route],

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from autovla_core.errors import LogError
-from autovla_core.evaluation.report.collect import Drive, Fault, RunResults
+from autovla_core.evaluation.report.collect import UNCOUNTED, Drive, Fault, RunResults
 from autovla_core.evaluation.report.film import jpeg, mp4, read_seconds, seconds_of
 from autovla_core.logs.plans import PLAN_LINES, LoggedPlan, read_plans
 from autovla_core.logs.reader import RouteLog
@@ -94,15 +94,22 @@ def notes_of(plans: Sequence[LoggedPlan]) -> list[PlanNote]:
 
 def scenes_of(run: RunResults, media: Media, limit: int = 24) -> list[Scene]:
     """Faults with pictures, at most ``limit`` of them, in the order of the drives."""
-    found: list[Scene] = []
-    for drive in run.drives:
-        key = (drive.route, drive.seed)
-        if key not in media.logs and key not in media.films:
-            continue
-        for fault in drive.faults:
-            if len(found) == limit:
-                return found
-            found.append(_scene(run.name, drive, fault, media))
+    return [_scene(run.name, drive, fault, media) for drive, fault in filmed(run, media)[:limit]]
+
+
+def filmed(run: RunResults, media: Media) -> list[tuple[Drive, Fault]]:
+    """Faults of the drives that were filmed or logged, in the order of the drives; driving slowly is none."""
+    kept = [drive for drive in run.drives if (key := (drive.route, drive.seed)) in media.logs or key in media.films]
+    return [(drive, fault) for drive in kept for fault in drive.faults if fault.kind != UNCOUNTED]
+
+
+def shares(counts: Sequence[int], limit: int) -> list[int]:
+    """How many of each of ``counts`` are shown, ``limit`` in all: one after the other in turn, as long as each has."""
+    left, found = limit, [0] * len(counts)
+    while left > 0 and found != list(counts):
+        for number, count in enumerate(counts):
+            if found[number] < count and left > 0:
+                found[number], left = found[number] + 1, left - 1
     return found
 
 

@@ -13,8 +13,10 @@ from autovla_core.evaluation.report.figures import (
     compare,
     counted,
     figure,
+    p_text,
     with_missing,
 )
+from autovla_core.evaluation.report.official_table import official_lines
 from autovla_core.evaluation.report.shield import shield_lines
 
 
@@ -26,6 +28,7 @@ def as_markdown(benchmarks: Mapping[tuple[str, str, str], Sequence[RunResults]])
     for (routes, rule, traffic), runs in benchmarks.items():
         parts.append(f"Route file {routes[:12]}, rule {rule}, traffic {traffic}:")
         parts += [_scores(runs), *filter(None, map(_missing, runs)), *shield_lines(runs)]
+        parts += [line for run in runs for line in official_lines(run)]
         parts += [_comparisons(runs)] if len(runs) > 1 else []
     return "\n\n".join(parts)
 
@@ -59,7 +62,7 @@ def _row(c: Comparison) -> list[str]:
     bounds = f"[{gap.low:+.1f}, {gap.high:+.1f}]" if p.groups > 1 else "[no interval: 1 route]"
     least = "unknown" if p.detectable is None else f"{p.detectable:.1f}"
     drives = f"{p.pairs} on {counted(p.groups, 'route')}"
-    return [pair, c.measure, drives, f"{gap.mean:+.1f} {bounds}", least, f"{c.p_holm:.3f}", c.verdict()]
+    return [pair, c.measure, drives, f"{gap.mean:+.1f} {bounds}", least, p_text(c.p_holm), c.verdict()]
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import isfinite
@@ -13,6 +14,7 @@ from autovla_core.evaluation.report import charts
 from autovla_core.evaluation.report.collect import RunResults, by_benchmark
 from autovla_core.evaluation.report.figures import GROUPINGS, Figure, counted
 from autovla_core.evaluation.report.gallery import FAILED, PlanNote, Scene
+from autovla_core.evaluation.report.official_table import official_html
 from autovla_core.evaluation.report.shield import shield_lines
 from autovla_core.evaluation.report.style import CSS
 from autovla_core.evaluation.report.tables import (
@@ -35,6 +37,7 @@ def page(
     scenes: Sequence[Scene] = (),
     plans: Mapping[str, Sequence[Sequence[PlanNote]]] | None = None,
     facts: Mapping[str, Mapping[str, str]] | None = None,
+    filmed: int = 0,
 ) -> str:
     """The whole report.
 
@@ -44,6 +47,7 @@ def page(
         scenes: the gallery.
         plans: plans that were logged, by run, drive by drive.
         facts: further rows of the configuration table, by run: checkpoint, agent YAML ...
+        filmed: faults that the gallery could have shown, if there are more than ``scenes``.
 
     Raises:
         ValueError: no run, or two with one name.
@@ -53,10 +57,11 @@ def page(
     tables = by_benchmark(runs)
     parts = [_warning(len(tables))] if len(tables) > 1 else []
     for number, (key, found) in enumerate(tables.items(), 1):
-        parts += [benchmark(number, len(tables), key, found), scores(found), _shield(found), comparisons(found)]
+        parts += [benchmark(number, len(tables), key, found), scores(found), official_html(found)]
+        parts += [_shield(found), comparisons(found)]
         parts += [grouping(found, name) for name in GROUPINGS]
         parts += [fault_table(found), _thinking(found)]
-    parts += [_gallery(scenes), _logged_plans(plans or {}), _configuration(runs, facts or {}), _reading()]
+    parts += [_gallery(scenes, filmed), _logged_plans(plans or {}), _configuration(runs, facts or {}), _reading()]
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
@@ -73,10 +78,18 @@ def _warning(count: int) -> str:
     )
 
 
-def _gallery(scenes: Sequence[Scene]) -> str:
+def _gallery(scenes: Sequence[Scene], filmed: int) -> str:
     if not scenes:
         return ""
-    return f'<h2>The seconds before a fault</h2><div class="gallery">{"".join(map(_figure, scenes))}</div>'
+    said = f'<p class="dim">{_chosen(scenes, filmed)}</p>' if filmed > len(scenes) else ""
+    return f'<h2>The seconds before a fault</h2>{said}<div class="gallery">{"".join(map(_figure, scenes))}</div>'
+
+
+def _chosen(scenes: Sequence[Scene], filmed: int) -> str:
+    """How many are shown, and of whom."""
+    counts = Counter(scene.run for scene in scenes)
+    of_runs = ", ".join(f"{count} of {escape(run)}" for run, count in counts.items())
+    return f"{len(scenes)} of {filmed} faults are shown, the first ones of each run ({of_runs}); --clips shows more."
 
 
 def _figure(scene: Scene) -> str:

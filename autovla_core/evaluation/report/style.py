@@ -17,6 +17,8 @@ h3{font-size:1.02rem;margin:1.6em 0 .5em}
 .dim,.n{color:var(--dim)}.n{display:block;font-size:.78rem;font-weight:400}
 p.dim{font-size:.88rem;margin:.3em 0}
 code{font:.82em ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+.broken{overflow-wrap:anywhere}
+.warning p,.warning details{margin:.2em 0}.warning summary{padding:0}
 .warning{background:var(--warnpaper);color:var(--warn);padding:.7em .9em;border-radius:8px}
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:8px;margin:.5em 0}
 table{border-collapse:collapse;width:100%;font-size:.9rem}

@@ -18,6 +18,7 @@ from autovla_core.evaluation.report.figures import (
     counted,
     figure,
     grouped,
+    p_text,
     planner_figures,
     with_missing,
 )
@@ -118,7 +119,7 @@ def _comparison_row(c: Comparison, reach: float) -> str:
         f'<tr class="{mark}">{pair}<span class="dim n">{n}</span></th>{_short("of", c.measure)}'
         f'<td data-label="difference"><span class="figure"><b>{gap.mean:+.1f}</b> '
         f'<span class="interval">{bounds}</span></span>{charts.difference(gap, reach, c.shown)}</td>'
-        f"{_short('smallest that could be shown', least)}{_short('p', _p(c.p_holm))}"
+        f"{_short('smallest that could be shown', least)}{_short('p', p_text(c.p_holm))}"
         f"{_short('verdict', c.verdict())}</tr>"
     )
 
@@ -126,10 +127,6 @@ def _comparison_row(c: Comparison, reach: float) -> str:
 def _short(label: str, text: str) -> str:
     said = f'<span class="{escape(label.split()[0])}">{escape(text)}</span>'
     return f'<td class="short" data-label="{escape(label)}">{said}</td>'
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def grouping(runs: Sequence[RunResults], name: str) -> str:

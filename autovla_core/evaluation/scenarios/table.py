@@ -11,7 +11,7 @@ import numpy as np
 from autovla_core.errors import RouteError
 from autovla_core.evaluation.results import STATUS_RANK
 from autovla_core.evaluation.route_file import Route, Scenario
-from autovla_core.scoring.statistics import bootstrap_mean, bootstrap_share
+from autovla_core.scoring.statistics import bootstrap_mean, bootstrap_share, bounded
 
 SKIPPED = "scenario skipped: "  # begins a remark in a record's detail; the scenario's name and ": " follow
 FREE = ("min_speed_infractions",)  # they cost nothing and spoil no success
@@ -19,16 +19,23 @@ NOTHING = Scenario("", "none", (0.0, 0.0, 0.0, 0.0))  # of a route without scena
 
 
 @dataclass(frozen=True)
+class Played:
+    """One drive in which the scenario was played."""
+
+    route: str
+    score: float  # percent, driving score
+    completion: float  # percent
+    seconds: float  # simulated
+
+
+@dataclass(frozen=True)
 class Row:
-    """One type; scores in percent."""
+    """One type."""
 
     type: str
-    drives: int  # in which it was played
-    skipped: int  # drives in which it was not: they are in no other figure of the row
+    played: tuple[Played, ...]
+    skipped: int  # drives in which it was not played: they are in no other figure of the row
     successes: int
-    driving_score: float  # mean
-    completion: float  # mean
-    seconds: float  # mean, simulated
     faults: Mapping[str, int]  # infractions and failures by name
 
 
@@ -56,7 +63,8 @@ def as_sentence(routes: Sequence[Route], records: Sequence[Mapping]) -> str:
     ids = [_route_id(record) for record in played]
     rate = bootstrap_share([succeeded(record) for record in played], np.random.default_rng(0), ids)
     score = bootstrap_mean([r["scores"]["score_composed"] for r in played], np.random.default_rng(0), ids)
-    return f"{len(played)} drives of {len(set(ids))} routes: success rate {rate} %, driving score {score}"
+    said = bounded(score, len(set(ids)))
+    return f"{len(played)} drives of {len(set(ids))} routes: success rate {rate} %, driving score {said}"
 
 
 def succeeded(record: Mapping) -> bool:
@@ -66,22 +74,35 @@ def succeeded(record: Mapping) -> bool:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """A table with a line of sums."""
+    """A table with a line of sums; means with their 95 % intervals over routes."""
     lines = [
         "| type | drives | not played | success | driving score | completion | seconds | faults |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    drives = sum(row.drives for row in rows)
     for row in rows:
         faults = ", ".join(f"{name} x{count}" if count > 1 else name for name, count in row.faults.items())
-        means = f"{row.driving_score:.1f} | {row.completion:.0f} | {row.seconds:.0f}" if row.drives else "- | - | -"
-        lines.append(f"| {row.type} | {row.drives} | {row.skipped} | {row.successes} | {means} | {faults or '-'} |")
-    if drives:
-        score = sum(row.driving_score * row.drives for row in rows) / drives
-        completion = sum(row.completion * row.drives for row in rows) / drives
-        successes, skipped = sum(row.successes for row in rows), sum(row.skipped for row in rows)
-        lines.append(f"| **all** | {drives} | {skipped} | {successes} | {score:.1f} | {completion:.0f} | | |")
+        lines.append(_line(row.type, row.played, row.skipped, row.successes, faults or "-"))
+    played = [drive for row in rows for drive in row.played]
+    if played:
+        lines.append(_line("**all**", played, sum(r.skipped for r in rows), sum(r.successes for r in rows), ""))
     return "\n".join(lines)
+
+
+def _line(name: str, played: Sequence[Played], skipped: int, successes: int, faults: str) -> str:
+    cells = [name, len(played), skipped, successes, *_means(played), faults]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _means(played: Sequence[Played]) -> list[str]:
+    """Driving score, completion, seconds."""
+    if not played:
+        return ["-"] * 3
+    routes = [drive.route for drive in played]
+    columns = ((1, [d.score for d in played]), (0, [d.completion for d in played]), (0, [d.seconds for d in played]))
+    return [
+        bounded(bootstrap_mean(values, np.random.default_rng(0), routes), len(set(routes)), digits)
+        for digits, values in columns
+    ]
 
 
 def _first(route: Route) -> Scenario:
@@ -114,16 +135,9 @@ def _row(name: str, group: Sequence[Mapping], skipped: int) -> Row:
         faults.update({kind: count for kind, count in kinds.items() if count})
         if record["status"] not in STATUS_RANK:
             faults[record["status"].removeprefix("Failed - ")] += 1
-    count = len(group)
-    if not count:
-        return Row(name, 0, skipped, 0, 0.0, 0.0, 0.0, {})
-    return Row(
-        name,
-        count,
-        skipped,
-        sum(map(succeeded, group)),
-        sum(r["scores"]["score_composed"] for r in group) / count,
-        sum(r["scores"]["score_route"] for r in group) / count,
-        sum(r["meta"]["duration_game"] for r in group) / count,
-        dict(sorted(faults.items())),
-    )
+    return Row(name, tuple(map(_played, group)), skipped, sum(map(succeeded, group)), dict(sorted(faults.items())))
+
+
+def _played(record: Mapping) -> Played:
+    scores = record["scores"]
+    return Played(_route_id(record), scores["score_composed"], scores["score_route"], record["meta"]["duration_game"])
