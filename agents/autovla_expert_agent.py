@@ -37,6 +37,11 @@ class ExpertAgent(AutonomousAgent):
         super().__init__(carla_host, carla_port, debug)
         self.carla_host, self.carla_port = carla_host, carla_port  # the official base class does not keep them
 
+    def set_global_plan(self, global_plan_gps: list, global_plan_world_coord: list) -> None:
+        """Keep the route as dense as it comes: the official base class thins it to 50 or 200 m, which cuts corners."""
+        super().set_global_plan(global_plan_gps, global_plan_world_coord)
+        self._dense_plan = global_plan_world_coord
+
     def setup(self, path_to_conf_file: str = "", *args: object, **kwargs: object) -> None:
         """Read the configuration, if one is given."""
         self.track = Track.SENSORS
@@ -73,7 +78,7 @@ class ExpertAgent(AutonomousAgent):
         heroes = [a for a in self._world.get_actors().filter("vehicle.*") if a.attributes.get("role_name") == "hero"]
         if not heroes:
             return False
-        plan = route_plan(self._global_plan_world_coord)
+        plan = route_plan(self._dense_plan)
         self.expert = Expert(plan, self.config)
         self._view = PrivilegedView(self._world, heroes[0], plan)
         return True

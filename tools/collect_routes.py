@@ -5,6 +5,8 @@
 With ``--student agents/autovla_agent.py --student-config leaderboard_configs/autovla_agent.yaml`` the model drives, the
 expert plans along and takes over just before a fault (DAgger); nothing is kicked then.
 
+``--ray`` drives on a cluster (docs/distribution.md); ``--out`` must then lie where every machine sees it.
+
 A second call with the same arguments continues; finished routes are kept. A route that went wrong lies in
 ``failed/`` with its reason in ``route.json``.
 """
@@ -39,7 +41,7 @@ def main() -> int:
 
 def _collect(options: argparse.Namespace) -> None:
     from autovla_core.evaluation.collection import Collected, Collection, collect_jobs, simulated_seconds
-    from autovla_core.evaluation.workers import run_jobs
+    from autovla_core.evaluation.queue import run_jobs
 
     options.out.mkdir(parents=True, exist_ok=True)
     held_out = tuple(str(file) for file in options.held_out)
@@ -78,7 +80,7 @@ def _collect(options: argparse.Namespace) -> None:
                 raise _Enough
 
         with contextlib.suppress(_Enough):
-            run_jobs(collect_jobs, collection, numbers, options.workers, take)
+            run_jobs(collect_jobs, collection, numbers, options.workers, take, program.cluster_of(options))
     _report(options.out, kept, failed, total, time.monotonic() - began)
 
 
@@ -98,7 +100,8 @@ def _options() -> argparse.Namespace:
     amount.add_argument("--hours", type=float, help="simulated hours in the folder")
     amount.add_argument("--minutes", type=float, help="of the wall clock")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="simulators at the same time")
+    program.add_cluster_options(parser)
     parser.add_argument("--rig", default="front")
     parser.add_argument("--town", default="Havenbrook")
     parser.add_argument("--traffic", type=int, nargs=2, default=(10, 25), metavar=("FEWEST", "MOST"))

@@ -4,9 +4,12 @@
         --agent agents/autovla_agent.py --agent-config leaderboard_configs/autovla_agent.yaml \\
         --out runs/vla.json --seeds 0,1,2 --traffic 20 --workers 2
 
-Without ``--port`` every worker starts a minicarla of its own. A second call continues the file. A simulator that dies
-costs one drive, which the record says; a second call drives it again. ``--logs`` keeps everything that is needed to
-replay (tools/replay_log.py) and to see in the report what the planner thought.
+Without ``--port`` every worker starts a minicarla of its own. A second call continues. What a simulator or a worker
+that dies has spoilt is driven again. ``--logs`` keeps everything that is needed to replay (tools/replay_log.py) and to
+see in the report what the planner thought.
+
+``--ray`` drives on a cluster. ``--shard 2/8`` drives every eighth route only, so that eight machines may drive into the
+same ``--out``; ``--merge`` then drives nothing and puts the file together. docs/distribution.md explains both.
 """
 
 from __future__ import annotations
@@ -15,12 +18,16 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from autovla_core.evaluation import program
 from autovla_core.evaluation.summary import as_text, summarise
 from autovla_core.sensing.rig import RIGS
+
+if TYPE_CHECKING:
+    from autovla_core.evaluation.evaluator import Run
 
 
 def main() -> int:
@@ -31,13 +38,19 @@ def main() -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
-    print(as_text(summarise(_evaluate(options))))
-    print(f"results: {options.out}")
+    records = _evaluate(options)
+    print(as_text(summarise(records)) if records else "nothing was driven yet")
+    print(f"results: {_parts(options) if options.shard else options.out}")
+
+
+def _parts(options: argparse.Namespace) -> Path:
+    """Folder of one file a drive."""
+    return options.out.with_suffix(".parts")
 
 
 def _evaluate(options: argparse.Namespace) -> list[dict]:
-    from autovla_core.evaluation.episode import EpisodeConfig
-    from autovla_core.evaluation.evaluator import Run, evaluate, fingerprint, jobs_of
+    from autovla_core.evaluation.evaluator import evaluate, fingerprint, jobs_of
+    from autovla_core.evaluation.parts import Parts, share
     from autovla_core.evaluation.results import ResultsFile
     from autovla_core.evaluation.route_file import read_routes
 
@@ -45,31 +58,45 @@ def _evaluate(options: argparse.Namespace) -> list[dict]:
     if options.subset:
         routes = [route for route in routes if route.id in options.subset.split(",")]
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    episode = EpisodeConfig(
-        traffic=options.traffic, rule=options.rule, traffic_manager_port=options.traffic_manager_port
-    )
-    threads = 1 if options.workers > 1 else 2
-    run = Run(
-        options.agent,
-        options.agent_config,
-        episode,
-        options.host,
-        options.port,
-        threads,
-        logs=options.logs,
-        log_rig=options.log_rig,
-    )
+    run = _run(options)
     jobs = jobs_of(routes, seeds)
-    results = ResultsFile(options.out, [job.route_id for job in jobs], fingerprint(run, options.routes, seeds))
-    done = sum(results.has(job.route_id) for job in jobs)
-    with tqdm(total=len(jobs), initial=done, unit="route") as bar:
+    stamp = fingerprint(run, options.routes, seeds)
+    parts = Parts(_parts(options), stamp)
+    names = [job.route_id for job in jobs]
+    results = ResultsFile(options.out, names, stamp, parts=parts, whole=not options.shard)
+    own = [] if options.merge else share(jobs, options.shard)
+    done = sum(results.has(job.route_id) for job in own)
+    with tqdm(total=len(own), initial=done, unit="route") as bar:
 
         def show(record) -> None:
             bar.update()
             bar.write(f"{record.route_id}: {record.status}, {record.scores.composed:.1f} {record.detail}".rstrip())
 
-        evaluate(run, jobs, results, 1 if options.port else options.workers, show)
+        workers = 1 if options.port and options.ray is None else options.workers
+        evaluate(run, own, results, workers, show, program.cluster_of(options, simulators=bool(options.port)))
+    if not options.shard:
+        results.write()
     return results.records
+
+
+def _run(options: argparse.Namespace) -> Run:
+    from autovla_core.evaluation.episode import EpisodeConfig
+    from autovla_core.evaluation.evaluator import Run
+
+    episode = EpisodeConfig(
+        traffic=options.traffic, rule=options.rule, traffic_manager_port=options.traffic_manager_port
+    )
+    alone = options.workers <= 1 and options.ray is None
+    return Run(
+        options.agent,
+        options.agent_config,
+        episode,
+        options.host,
+        options.port,
+        server_threads=2 if alone else 1,
+        logs=options.logs,
+        log_rig=options.log_rig,
+    )
 
 
 def _options() -> argparse.Namespace:
@@ -79,6 +106,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--agent-config", default="", help="what the agent's setup() gets")
     parser.add_argument("--out", type=Path, required=True, help="results file")
     program.add_drive_options(parser)
+    program.add_cluster_options(parser)
+    parser.add_argument("--shard", default="", help="i/n: every n-th drive, from the i-th on; --merge comes after all")
+    parser.add_argument("--merge", action="store_true", help="drive nothing, put together what shards have driven")
     parser.add_argument("--logs", type=Path, help="folder for the flight recorder, one log a drive")
     parser.add_argument(
         "--log-rig", default="", choices=["", *sorted(RIGS)], help="cameras for the logs, in place of the agent's"
@@ -87,6 +117,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.log_rig and options.logs is None:
         parser.error("--log-rig is of the logs; give --logs FOLDER too")
+    if options.merge and options.shard:
+        parser.error("--merge is for all shards, after they have driven; leave --shard out")
     return options
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,7 @@ from training.datasets.sampled import Columns
 from training.losses import token_weights
 
 NEAR_M = 15.0  # m at which nearness has fallen to 1/e
+WHOLE = torch.ones(3)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,36 @@ class Batch:
     rule: torch.Tensor  # (B,) index into contracts.RULES; 0 = not known
     nearness: torch.Tensor  # (B, 4) in 0..1: a red light, a green one, a stop sign, a leader
     known: torch.Tensor  # (B, 10) bool: which poses are known; only these are learnt
+    shares: torch.Tensor = WHOLE  # (3,) of the batch that this is a part of: of samples, known poses, known rules
+    seed: int = 0  # of what is dropped out of the model
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        if device.type == "cpu":
+            return self
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {n: v.to(device, non_blocking=True) for n, v in moved.items() if isinstance(v, torch.Tensor)}
+        clips = {camera: images.to(device, non_blocking=True) for camera, images in self.clips.items()}
+        return replace(self, **moved, clips=clips)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What chance chose for B samples: which they are, and how each is changed."""
+
+    indices: np.ndarray  # (B,)
+    speed: np.ndarray  # (B,) m/s
+    acceleration: np.ndarray  # (B,) m/s2
+    fed: np.ndarray  # (B, 10) action tokens that the model reads
+    right: np.ndarray  # (B, 10) those it should say
+    gain: np.ndarray  # (B,)
+    offset: np.ndarray  # (B,)
+    shifts: Mapping[str, np.ndarray]  # {camera: (B, 2)} pixels
+
+    def rows(self, chosen: np.ndarray) -> Draws:
+        """Some of the samples."""
+        own = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "shifts"}
+        return Draws(**own, shifts={camera: shifts[chosen] for camera, shifts in self.shifts.items()})
 
 
 @dataclass(frozen=True)
@@ -67,28 +98,60 @@ class Collator:
 
     def batch(self, step: int) -> Batch:
         """The training batch of one step."""
-        rng = np.random.default_rng([self.seed, step])
-        cumulative = np.cumsum(self.frequencies)
-        draws = rng.random(self.batch_size) * cumulative[-1]
-        indices = np.minimum(np.searchsorted(cumulative, draws, side="right"), len(cumulative) - 1)
-        return self.collate(indices, rng)
+        return self.build(self._drawn(step))
+
+    def parts(self, step: int, count: int, own: Sequence[int]) -> list[Batch]:
+        """Parts ``own`` of the batch of one step, cut into ``count``; the losses of all parts add up to the batch's."""
+        draws = self._drawn(step)
+        cuts = np.array_split(np.arange(self.batch_size), count)
+        seeds = np.random.default_rng([self.seed, step, count]).integers(2**62, size=count)
+        whole = self._counts(draws.indices).clip(min=1)
+        found = []
+        for number in own:
+            part = draws.rows(cuts[number])
+            shares = torch.from_numpy((self._counts(part.indices) / whole).astype(np.float32))
+            found.append(replace(self.build(part), shares=shares, seed=int(seeds[number])))
+        return found
 
     def collate(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
         """Augmented samples ``indices`` (B,)."""
-        samples, count = self._columns, len(indices)
+        return self.build(self.draw(indices, rng))
+
+    def _drawn(self, step: int) -> Draws:
+        rng = np.random.default_rng([self.seed, step])
+        cumulative = np.cumsum(self.frequencies)
+        draws = rng.random(self.batch_size) * cumulative[-1]
+        return self.draw(np.minimum(np.searchsorted(cumulative, draws, side="right"), len(cumulative) - 1), rng)
+
+    def _counts(self, indices: np.ndarray) -> np.ndarray:
+        """Numbers (3,) of samples, known poses and known rules: what the means of the loss are over."""
+        samples = self._columns
+        return np.array([len(indices), samples.mask[indices].sum(), (samples.rule[indices] > 0).sum()])
+
+    def draw(self, indices: np.ndarray, rng: np.random.Generator) -> Draws:
+        """How samples ``indices`` (B,) are augmented."""
+        samples, count, reach = self._columns, len(indices), self.augment.shift_px
         speed = samples.speed[indices] + self.augment.speed_noise * rng.standard_normal(count)
         acceleration = samples.acceleration[indices] + self.augment.acceleration_noise * rng.standard_normal(count)
-        fed = labels = samples.tokens[indices]
+        fed = right = samples.tokens[indices]
         if self.augment.token_noise > 0:
-            fed, labels = augment.noisy_tokens(self.codebook, samples.poses[indices], self.augment.token_noise, rng)
+            fed, right = augment.noisy_tokens(self.codebook, samples.poses[indices], self.augment.token_noise, rng)
+        gain, offset = augment.light(count, self.augment, rng)
+        shifts = {camera: rng.integers(-reach, reach + 1, (count, 2)) for camera in self.encoder.camera_ids}
+        return Draws(indices, speed, acceleration, fed, right, gain, offset, shifts)
+
+    def build(self, draws: Draws) -> Batch:
+        """The tensors of drawn samples."""
+        samples, indices = self._columns, draws.indices
         prompts = [
             self.encoder.prompt(v, a, Command(c), wish)
-            for v, a, c, wish in zip(speed, acceleration, samples.command[indices], samples.instruction[indices])
+            for v, a, c, wish in zip(
+                draws.speed, draws.acceleration, samples.command[indices], samples.instruction[indices]
+            )
         ]
-        answers = [(self._answer(i, f), self._answer(i, t)) for i, f, t in zip(indices, fed, labels)]
+        answers = [(self._answer(i, f), self._answer(i, t)) for i, f, t in zip(indices, draws.fed, draws.right)]
         thinking = np.array([int(i) in self.openings for i in indices])
         known = torch.from_numpy(samples.mask[indices])
-        gain, offset = augment.light(count, self.augment, rng)
         return Batch(
             **self._text(
                 prompts,
@@ -97,9 +160,9 @@ class Collator:
                 torch.from_numpy(np.where(thinking, self.reasoning_weight, 1.0)),
                 torch.from_numpy(samples.judged[indices]),
             ),
-            clips=self._clips(indices, rng),
-            gain=torch.from_numpy(gain),
-            offset=torch.from_numpy(offset),
+            clips=self._clips(draws),
+            gain=torch.from_numpy(draws.gain),
+            offset=torch.from_numpy(draws.offset),
             poses=torch.from_numpy(samples.poses[indices].astype(np.float32)),
             rule=torch.from_numpy(samples.rule[indices]),
             nearness=torch.from_numpy(np.exp(-np.maximum(samples.ahead_m[indices], 0.0) / NEAR_M).astype(np.float32)),
@@ -153,11 +216,10 @@ class Collator:
             weights[~judged, self.mode_place] = 0.0
         return {"ids": ids, "places": places, "labels": labels, "action": action, "weights": weights}
 
-    def _clips(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        reach = self.augment.shift_px
-        clips = self.dataset.clips(indices)
-        for images in clips.values():
-            for row, (dx, dy) in enumerate(rng.integers(-reach, reach + 1, (len(indices), 2))):
+    def _clips(self, draws: Draws) -> dict[str, torch.Tensor]:
+        clips = self.dataset.clips(draws.indices)
+        for camera, images in clips.items():
+            for row, (dx, dy) in enumerate(draws.shifts[camera]):
                 if dx or dy:
                     images[row] = augment.shift(images[row], int(dx), int(dy))
         return {camera: torch.from_numpy(images) for camera, images in clips.items()}

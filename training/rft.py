@@ -26,10 +26,10 @@ import torch
 from torch import nn
 
 from autovla_core import config
-from autovla_core.errors import AutoVLAError, ConfigError, SetupError
+from autovla_core.errors import AutoVLAError, ConfigError
 from autovla_core.model import checkpoint
-from training import loop
-from training.loop import Progress, TrainingError
+from training import loop, saving
+from training.devices import device_of
 from training.rft_groups import Dealer, Group
 from training.rft_policy import Policy
 from training.rft_record import Log, begin, claim, data_hash
@@ -38,6 +38,7 @@ from training.rft_settings import RftConfig
 from training.rft_tally import Tally, Team
 from training.rft_update import Update
 from training.rft_validation import validate
+from training.schedule import Progress, TrainingError, learning_rate
 from training.sft import keep_memory
 
 logger = logging.getLogger(__name__)
@@ -54,14 +55,14 @@ class Run:
     def __init__(self, settings: RftConfig, team: Team, i_know: bool = False) -> None:
         self.settings, self.team = settings, team
         claim(settings, team)
-        self.policy = Policy(settings, _device(settings))
+        self.policy = Policy(settings, device_of(settings.device))
         self.origin = begin(settings, self.open(i_know), team)
         self.update = Update(self.policy, settings)
         steps = settings.loop
         self.optimizer = torch.optim.AdamW(
             self.policy.trainable.parameters(), steps.lr, betas=steps.betas, weight_decay=steps.weight_decay
         )
-        self.progress = loop.resume(settings.out, self.policy.trainable, self.optimizer)
+        self.progress = saving.resume(settings.out, self.policy.trainable, self.optimizer)
         self.policy.follow()
         self.best = self._best_so_far()
 
@@ -134,7 +135,7 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint."""
         if self.team.leads:
-            loop.save(self.settings.out, self.policy.trainable, self.optimizer, self.progress)
+            saving.save(self.settings.out, self.policy.trainable, self.optimizer, self.progress)
         self.team.wait()
 
     def samples(self) -> int:
@@ -149,7 +150,7 @@ class Run:
         """All updates of a step; none where every group of every rank is dead."""
         if not self.team.any(bool(alive)):
             return
-        rate = loop.learning_rate(self.settings.loop.schedule, self.progress)
+        rate = learning_rate(self.settings.loop.schedule, self.progress)
         tally.add("lr", rate)
         readings = self.update.readings(alive)
         for _ in range(self.settings.grpo.updates):
@@ -191,6 +192,7 @@ class Run:
             "ranks": self.team.size,
             "samples": self.samples(),
             "data": self.origin["data"],
+            "code": self.origin["code"],
             "scores": dict(scores),
         }
 
@@ -249,15 +251,6 @@ def _go_on(run: Run, stop: threading.Event, minutes: float | None) -> tuple[Prog
     return run.progress, dict(run.best)
 
 
-def _device(settings: RftConfig) -> torch.device:
-    device = torch.device(settings.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise SetupError(
-            f"device {settings.device!r}: this torch sees no GPU; use device cpu, or a torch built for CUDA"
-        )
-    return device
-
-
 def override(settings: RftConfig, given: Mapping[str, object]) -> RftConfig:
     """The recipe with what the command line changes; None changes nothing."""
     given = {name: value for name, value in given.items() if value is not None}
@@ -282,7 +275,7 @@ def main(kind: type[Run] = Run, about: str | None = __doc__) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         settings = override(config.load(RftConfig, args.config), vars(args))
-        device = _device(settings)
+        device = device_of(settings.device)
         keep_memory()
         torch.set_num_threads(settings.threads)
         if device.type == "cuda":
@@ -293,7 +286,7 @@ def main(kind: type[Run] = Run, about: str | None = __doc__) -> int:
             signal.signal(number, lambda *_: stop.set())
         progress, scores = train(settings, stop, team, args.minutes, args.i_know, kind)
         team.leave()
-    except AutoVLAError as error:
+    except (AutoVLAError, OSError) as error:  # OSError: a full disk
         print(f"error: {error}", file=sys.stderr)
         return 1
     state = "finished" if progress.finished else "stopped; the same command goes on from here"

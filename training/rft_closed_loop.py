@@ -1,6 +1,7 @@
 """Reinforcement fine-tuning (GRPO) in the closed loop: rewards are what becomes of a plan in a fork of the simulator.
 
     python -m training.rft_closed_loop --config training/recipes/tiny_rft_closed_loop.yaml [--init runs/x/model]
+    python -m training.rft_closed_loop --ray [HOST:PORT] --ranks 4 --config ...     # as torchrun, over a ray cluster
 
 The model drives minicarla by its greedy plans; now and then the world is saved, each of the drawn plans is tracked for
 some seconds among cars that react, judged by the leaderboard's criteria, and taken back. Everything else is
@@ -10,13 +11,18 @@ Method, cost and what was measured: docs/rft.md.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import logging
+import signal
 import sys
 import threading
 
 from autovla_core.carla_bridge.saved_states import SavedStates
-from autovla_core.errors import ConfigError
+from autovla_core.errors import AutoVLAError, ConfigError
+from autovla_core.evaluation import program
 from autovla_core.evaluation.evaluator import simulator
+from autovla_core.evaluation.gang import run_gang
 from autovla_core.files import sha256
 from training import rft
 from training.rft_drives import Drives
@@ -71,5 +77,27 @@ class ClosedLoopRun(rft.Run):
         return self.progress.step * self.settings.grpo.prompts
 
 
+def main() -> int:
+    """As ``rft.main``; with ``--ray`` each rank is a process somewhere in the cluster, and ``out`` must be seen by all.
+
+    A rank that is lost ends the others, and all go on from the last checkpoint.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--ranks", type=int, default=2)
+    program.add_cluster_options(parser)
+    options, rest = parser.parse_known_args()
+    cluster, stop = program.cluster_of(options), threading.Event()
+    if cluster is None:
+        return rft.main(ClosedLoopRun, __doc__)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        return run_gang([sys.executable, "-m", "training.rft_closed_loop", *rest], options.ranks, cluster, stop)
+    except AutoVLAError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(rft.main(ClosedLoopRun, __doc__))
+    sys.exit(main())

@@ -11,9 +11,9 @@ from autovla_core.model.lora import LoraSpec
 from autovla_core.model.sampling import GREEDY, Sampling
 from autovla_core.model.thinking import ThinkingConfig
 from training.datasets.mixture import MixtureConfig
-from training.loop import LoopConfig
 from training.rewards import RewardConfig
 from training.rft_losses import ADVANTAGES
+from training.schedule import LoopConfig
 
 WARM = Sampling(temperature=1.0)
 
@@ -69,7 +69,7 @@ class StepsConfig:
 
     @property
     def schedule(self) -> LoopConfig:
-        """What ``loop.learning_rate`` reads."""
+        """What ``schedule.learning_rate`` reads."""
         return LoopConfig(steps=self.steps, lr=self.lr, final_lr=self.final_lr, warmup=self.warmup)
 
 
@@ -154,6 +154,7 @@ class RftConfig:
     seed: int = 0
     threads: int = 2
     device: str = "cpu"  # cpu or cuda
+    tensorboard: bool = False  # log.jsonl as curves too; needs the package tensorboard
 
     def __post_init__(self) -> None:
         if self.drives and self.grpo.prompts % self.drives.drives:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,6 +11,7 @@ import torch
 from torch import distributed
 
 FLOATS = np.ndarray | float | bool
+BUCKET = 1 << 26  # values of gradients that travel at once
 PATIENCE = timedelta(hours=24)  # the others wait while the first rank decodes all pictures; torch's own is 10 minutes
 
 
@@ -80,10 +81,26 @@ class Team:
                 merged.sums[name] = merged.sums.get(name, np.zeros(2)) + pair
         return merged
 
+    def first(self, value: float) -> float:
+        """What the rank that leads says."""
+        if self.size == 1:
+            return value
+        return self._sum(torch.tensor([value if self.leads else 0.0], dtype=torch.float64)).item()
+
+    def sums(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Each value summed over all ranks, which name the same ones in the same order."""
+        if self.size == 1:
+            return dict(values)
+        return dict(zip(values, self._sum(torch.tensor(list(values.values()), dtype=torch.float64)).tolist()))
+
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Every rank gets the sum of all ranks' gradients."""
         if self.size == 1:
             return
+        for bucket in buckets([p.numel() for p in parameters]):
+            self._sum_bucket([parameters[i] for i in bucket])
+
+    def _sum_bucket(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         gradients = [p.new_zeros(p.shape) if p.grad is None else p.grad for p in parameters]
         whole = self._sum(torch.cat([gradient.flatten().float() for gradient in gradients]))
         for parameter, part in zip(parameters, whole.split([p.numel() for p in parameters])):
@@ -95,3 +112,14 @@ class Team:
         moved = values.cuda() if distributed.get_backend() == "nccl" else values
         distributed.all_reduce(moved)
         return moved.to(values.device)
+
+
+def buckets(sizes: Sequence[int], most: int = BUCKET) -> list[range]:
+    """Neighbours that together hold ``most`` values or fewer; a larger one is alone."""
+    found, first, held = [], 0, 0
+    for number, size in enumerate(sizes):
+        if number > first and held + size > most:
+            found.append(range(first, number))
+            first, held = number, 0
+        held += size
+    return found + ([range(first, len(sizes))] if first < len(sizes) else [])

@@ -21,6 +21,7 @@ STAGED = "scenario"  # how the role name of an actor begins that a scenario put 
 MOVING = 1.0  # m/s
 OFF_WAY_M = 0.7  # beside the way that was read from the map
 FLAT_M = 0.1  # half height: what is flatter is driven over
+HIDDEN_M = 40.0  # above or below the ego: where the official scenarios keep actors until their entrance
 LINES_AHEAD_M = 80.0
 _LINE_BESIDE_M = 1.8  # a stop line this far beside the route is another lane's
 _SAME_WAY_RAD = math.radians(60.0)
@@ -56,7 +57,8 @@ class PrivilegedView:
         pull = ego.get_acceleration()
         limit = self._ego.get_speed_limit()
         staged = frozenset(a.id for a in snapshot if (shape := self._shapes[a.id]) and shape.role.startswith(STAGED))
-        others = self._others(snapshot, pose, FAR_M if staged else RANGE_M)
+        height = ego.get_transform().location.z
+        others = self._others(snapshot, pose, height, FAR_M if staged else RANGE_M)
         scene = Scene(
             time_s=snapshot.timestamp.elapsed_seconds,
             pose=pose,
@@ -95,7 +97,9 @@ class PrivilegedView:
             found = {a.id: a for a in self._world.get_actors(unknown)}
             self._shapes |= {id: _shape(found.get(id)) for id in unknown}
 
-    def _others(self, snapshot: carla.WorldSnapshot, pose: np.ndarray, range_m: float) -> list[tuple[float, Actor]]:
+    def _others(
+        self, snapshot: carla.WorldSnapshot, pose: np.ndarray, height: float, range_m: float
+    ) -> list[tuple[float, Actor]]:
         """Those no further than ``range_m`` north, south, east and west, each with how far that is."""
         out = []
         for actor in snapshot:
@@ -105,7 +109,7 @@ class PrivilegedView:
             transform = actor.get_transform()
             at = transform.location
             away = max(abs(at.x - pose[0]), abs(at.y + pose[1]))
-            if away > range_m:
+            if away > range_m or abs(at.z - height) > HIDDEN_M:
                 continue
             velocity, forward = actor.get_velocity(), transform.get_forward_vector()
             speed = velocity.x * forward.x + velocity.y * forward.y

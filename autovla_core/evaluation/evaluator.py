@@ -12,24 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autovla_core.carla_bridge.session import Session, connect
-from autovla_core.errors import RouteError, SimulatorError
+from autovla_core.errors import RouteError, SetupError, SimulatorError
 from autovla_core.evaluation.agent_file import load_agent_class
 from autovla_core.evaluation.episode import EpisodeConfig, EpisodeLost, EpisodeUnfinished, run_episode
 from autovla_core.evaluation.flight_recorder import recorders
 from autovla_core.evaluation.provenance import Provenance, weights
+from autovla_core.evaluation.queue import Cluster, run_jobs
 from autovla_core.evaluation.results import CRASHED, Record, ResultsFile, route_id
 from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.server_process import MinicarlaServer
 from autovla_core.evaluation.shielding import shield_facts
+from autovla_core.evaluation.watchdog import AgentSilent
 from autovla_core.evaluation.watching import Disturbance, Subscriber
 from autovla_core.evaluation.weathers import preset
-from autovla_core.evaluation.workers import run_jobs
 from autovla_core.scoring.closed_loop import score
 from autovla_core.sensing.faults import NO_FAULTS
 
 logger = logging.getLogger(__name__)
 
-MOST_LOST = 3  # drives in a row that the simulator spoils; then something is wrong with the machine
+ATTEMPTS = 2  # at one drive, if the simulator spoils the first or the agent falls silent in it
+SILENT, LOST = "silent", "lost"  # what an attempt may come to; all else is a result
+MOST_LOST = 3  # attempts in a row that the simulator spoils; then something is wrong with the machine
 
 
 @dataclass(frozen=True)
@@ -93,15 +96,21 @@ def conditions(run: Run) -> dict[str, object]:
 
 
 def evaluate(
-    run: Run, jobs: Sequence[Job], results: ResultsFile, workers: int, on_record: Callable[[Record], None]
+    run: Run,
+    jobs: Sequence[Job],
+    results: ResultsFile,
+    workers: int,
+    on_record: Callable[[Record], None],
+    cluster: Cluster | None = None,
 ) -> None:
-    """Drive what the results do not hold yet. A simulator that fails costs one drive, unless it always does.
+    """Drive what the results do not hold yet. What a simulator or a worker spoils is driven again.
 
     Args:
         on_record: sees each record before it is stored; if it raises, the run ends without that record.
 
     Raises:
         SimulatorError: no drive comes through; what was driven until then is in the results.
+        SetupError: no simulator, or no cluster, can be had.
         EpisodeUnfinished: a log could not be written; the record of its drive is in the results.
     """
 
@@ -110,43 +119,69 @@ def evaluate(
         results.add(record)
 
     open_jobs = [job for job in jobs if not results.has(job.route_id)]
-    run_jobs(drive_jobs, run, open_jobs, workers, take)
+    run_jobs(drive_jobs, run, open_jobs, workers, take, cluster)
 
 
 def drive_jobs(run: Run, jobs: Iterable[Job], answer: Callable[[Record], None]) -> None:
     """One worker: one job after the other, on one simulator as long as it lasts.
 
     Raises:
-        SimulatorError: ``MOST_LOST`` drives in a row were lost.
+        SimulatorError: ``MOST_LOST`` attempts in a row were lost.
+        SetupError: no simulator can be had.
         EpisodeUnfinished: a log could not be written; its record was answered.
     """
     agent_class = load_agent_class(run.agent)
-    waiting, lost = iter(jobs), 0
+    waiting, lost = _Attempts(jobs), 0
     for job in waiting:
         with simulator(run.host, run.port, run.server_threads) as there:
             for current in itertools.chain([job], waiting):
                 try:
-                    record, spoilt = _attempt(run, agent_class, there, current)
+                    record, fate = _attempt(run, agent_class, there, current)
                 except EpisodeUnfinished as error:
                     answer(error.record)
                     raise
-                answer(record)
-                lost = lost + 1 if spoilt else 0
+                lost = lost + 1 if fate == LOST else 0
+                again = fate and lost < MOST_LOST and waiting.again(current)
+                if again:
+                    logger.warning("%s: %s; it is driven again", record.route_id, record.detail)
+                else:
+                    answer(record)
                 if lost == MOST_LOST:
                     raise SimulatorError(f"{lost} drives in a row were lost, the last one: {record.detail}")
-                if spoilt:
-                    logger.warning("%s: %s; going on with a new simulator", record.route_id, record.detail)
+                if fate == LOST:  # on with a new simulator
                     break
 
 
-def _attempt(run: Run, agent_class: type, there: Simulator, job: Job) -> tuple[Record, bool]:
-    """The record of one drive, and whether the simulator spoilt it."""
+class _Attempts(Iterator[Job]):
+    """Jobs in their order; each may be put back in front, up to ``ATTEMPTS`` attempts in all."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs, self._back, self._number = iter(jobs), None, 0
+
+    def __next__(self) -> Job:
+        if self._back is None:
+            self._number = 0
+            return next(self._jobs)
+        job, self._back = self._back, None
+        return job
+
+    def again(self, job: Job) -> bool:
+        """Put the job that was drawn last back; False if it had all its attempts."""
+        self._number += 1
+        if self._number < ATTEMPTS:
+            self._back = job
+        return self._back is not None
+
+
+def _attempt(run: Run, agent_class: type, there: Simulator, job: Job) -> tuple[Record, str]:
+    """The record of one drive, and its fate: "" if the record is a result."""
     try:
-        return drive(run, agent_class, there, job, _recorders(run, job)), False
+        record = drive(run, agent_class, there, job, _recorders(run, job))
     except RouteError as error:
-        return _undriven(run, job, str(error)), False
+        return _undriven(run, job, str(error)), ""
     except EpisodeLost as error:
-        return dataclasses.replace(error.record, detail=there.death() or error.record.detail), True
+        return dataclasses.replace(error.record, detail=there.death() or error.record.detail), LOST
+    return record, SILENT if record.detail.startswith(AgentSilent.__name__) else ""
 
 
 def _recorders(run: Run, job: Job) -> list[Subscriber]:
@@ -195,6 +230,17 @@ def drive(
     )
 
 
+def _own_server(port: int, threads: int) -> MinicarlaServer:
+    """One that runs. On a port of its own choice it has two attempts: another program may be quicker to take that."""
+    try:
+        return MinicarlaServer(port=port, threads=threads).start()
+    except SetupError as error:
+        if port:
+            raise
+        logger.warning("%s; it is started once more", error)
+        return MinicarlaServer(threads=threads).start()
+
+
 def in_weather(route: Route, weather: str) -> Route:
     """The route in a preset, or as it is."""
     return dataclasses.replace(route, weathers=((0.0, preset(weather)),)) if weather else route
@@ -211,7 +257,8 @@ def simulator(host: str = "127.0.0.1", port: int = 0, threads: int = 2, own_port
     with contextlib.ExitStack() as stack:
         server = None
         if port == 0:
-            server = stack.enter_context(MinicarlaServer(port=own_port, threads=threads))
+            server = _own_server(own_port, threads)
+            stack.callback(server.stop)
             host, port = server.host, server.port
         try:
             with Session(connect(host, port)) as session:

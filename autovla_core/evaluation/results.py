@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from autovla_core.errors import RouteError
+from autovla_core.evaluation.parts import Parts
 from autovla_core.files import write_whole
 from autovla_core.scoring.closed_loop import INFRACTIONS, Infraction, Scores
+
+logger = logging.getLogger(__name__)
 
 STATUS_RANK = {"Perfect": 0, "Completed": 1}  # everything else is a failure
 CRASHED = "Failed - Simulation crashed"
@@ -115,19 +119,32 @@ class ResultsFile:
         run: what makes a run (agent, configuration, hash of the routes, traffic ...); a file that was
             made with another run is not continued.
         sensors: the agent's sensors as the leaderboard names them.
+        parts: where each record is also kept by itself; what the file lacks is taken from there.
+        whole: False for one of several programs that drive at once; such a one writes parts alone.
 
     Raises:
         RouteError: the file is unreadable or belongs to another run.
     """
 
     def __init__(
-        self, file: str | Path, expected: Sequence[str], run: Mapping[str, object], sensors: Sequence[str] = ()
+        self,
+        file: str | Path,
+        expected: Sequence[str],
+        run: Mapping[str, object],
+        sensors: Sequence[str] = (),
+        parts: Parts | None = None,
+        whole: bool = True,
     ) -> None:
         self.file = Path(file)
         self._order = {name: i for i, name in enumerate(expected)}
         self._run = json.loads(json.dumps(dict(run)))
         self.sensors = list(sensors)
-        self._records: dict[str, dict[str, object]] = self._load()
+        self._parts, self._whole = parts, whole
+        apart = parts.read() if parts else {}
+        self._records: dict[str, dict[str, object]] = {**self._load(bool(apart)), **apart}
+        foreign = sorted(set(self._records) - set(self._order))
+        if foreign:
+            raise RouteError(f"{self.file} holds routes that this run does not: {foreign}; choose another file")
 
     @property
     def records(self) -> list[dict[str, object]]:
@@ -139,9 +156,12 @@ class ResultsFile:
         return name in self._records and self._records[name]["status"] != CRASHED
 
     def add(self, record: Record) -> None:
-        """Store one record and replace the file."""
+        """Store one record, by itself and in the file."""
         self._records[record.route_id] = record.to_json(self._order[record.route_id])
-        self.write()
+        if self._parts:
+            self._parts.write(self._records[record.route_id])
+        if self._whole:
+            self.write()
 
     def write(self) -> None:
         """Replace the file as a whole, so that a reader never sees half of it."""
@@ -163,7 +183,8 @@ class ResultsFile:
             "run": self._run,
         }
 
-    def _load(self) -> dict[str, dict[str, object]]:
+    def _load(self, replaceable: bool) -> dict[str, dict[str, object]]:
+        """Records of the file; none if it is damaged but ``replaceable``, for its parts are at hand."""
         if not self.file.exists():
             return {}
         try:
@@ -171,6 +192,9 @@ class ResultsFile:
             records = {r["route_id"]: r for r in document["_checkpoint"]["records"]}
             run = document["run"]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+            if replaceable:
+                logger.warning("%s is damaged; it is made anew from its drives", self.file)
+                return {}
             raise RouteError(
                 f"{self.file} is not a results file of this program; move it away or choose another"
             ) from None
@@ -180,9 +204,6 @@ class ResultsFile:
                 f"{self.file} holds another run (differs in {', '.join(changed)}: "
                 f"{[run.get(k) for k in changed]} against {[self._run.get(k) for k in changed]}); choose another file"
             )
-        foreign = sorted(set(records) - set(self._order))
-        if foreign:
-            raise RouteError(f"{self.file} holds routes that this run does not: {foreign}; choose another file")
         return records
 
 

@@ -75,6 +75,14 @@ class MinicarlaServer:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed with the object
 
     def __enter__(self) -> MinicarlaServer:
+        return self.start()
+
+    def start(self) -> MinicarlaServer:
+        """Start the process and wait until it answers.
+
+        Raises:
+            SetupError: a port is taken, or the server ends or stays silent.
+        """
         if self.port == 0:
             self.port = free_port()
         for port in range(self.port, self.port + PORTS):
@@ -127,7 +135,7 @@ class MinicarlaServer:
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that Ctrl-C reaches us alone, and we stop it in order
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
 
     def _wait(self) -> None:
@@ -151,7 +159,8 @@ class MinicarlaServer:
         return lines[-1].strip() if lines else "it said nothing"
 
 
-def _die_with_parent() -> None:
+def die_with_parent(by: int = signal.SIGTERM) -> None:
+    """Called in a new process before its program: a signal when the thread that started it dies, however it dies."""
     if _LIBC is not None:
         with contextlib.suppress(OSError):
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            _LIBC.prctl(_PR_SET_PDEATHSIG, by)

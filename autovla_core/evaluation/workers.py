@@ -1,80 +1,101 @@
-"""Jobs for several processes, each with a simulator of its own; answers come back as they are made."""
+"""Workers that are processes of this machine, each with a simulator of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import multiprocessing
-import queue
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 
-from autovla_core.errors import AutoVLAError, SimulatorError
+from autovla_core.errors import AutoVLAError
+from autovla_core.evaluation.dealing import ANSWER, DRAW, ERROR, LOST, Word, Work
 
-Work = Callable[[object, Iterable, Callable[[object], None]], None]
 PATIENCE_S = 10.0  # for a worker to stop its simulator
 _PR_SET_PDEATHSIG = 1
+_SPAWN = multiprocessing.get_context("spawn")
 
 
-def run_jobs(
-    work: Work, shared: object, jobs: Sequence[object], workers: int, on_answer: Callable[[object], None]
-) -> None:
-    """Call ``work(shared, jobs, answer)`` in ``workers`` processes that draw from one list of jobs.
+class Processes:
+    """A crew of processes; each has a pipe of its own, so that the death of one harms no other.
 
-    With one worker everything runs in this process. ``work`` must be a function of a module.
-
-    Raises:
-        SimulatorError: what went wrong in a worker; the others are ended.
+    Args:
+        work: a function of a module.
+        shared: what it gets beside the jobs.
     """
-    if workers <= 1 or len(jobs) <= 1:
-        work(shared, iter(jobs), on_answer)
-        return
-    context = multiprocessing.get_context("spawn")
-    tasks, answers = context.Queue(), context.Queue()
-    count = min(workers, len(jobs))
-    for job in (*jobs, *[None] * count):
-        tasks.put(job)
-    processes = [context.Process(target=_main, args=(work, shared, tasks, answers)) for _ in range(count)]
-    try:
-        for process in processes:
-            process.start()
-        _gather(processes, answers, on_answer)
-        for process in processes:
-            process.join(PATIENCE_S)
-    finally:
-        tasks.cancel_join_thread()
-        for process in processes:
-            if process.is_alive():
-                process.terminate()
-            process.join(PATIENCE_S)
 
+    def __init__(self, work: Work, shared: object) -> None:
+        self._work, self._shared = work, shared
+        self._pipes: dict[connection.Connection, int] = {}  # of those that still may speak
+        self._hired: list[tuple[BaseProcess, connection.Connection]] = []
 
-def _gather(processes: list, answers: multiprocessing.Queue, on_answer: Callable[[object], None]) -> None:
-    left = len(processes)
-    while left:
+    def hire(self) -> None:
+        """Start one more."""
+        ours, theirs = _SPAWN.Pipe()
+        process = _SPAWN.Process(target=_main, args=(self._work, self._shared, theirs, os.getpid()))
+        process.start()
+        theirs.close()  # so that the pipe ends when the process does
+        self._pipes[ours] = len(self._hired)
+        self._hired.append((process, ours))
+
+    def give(self, worker: int, job: object) -> None:
+        """Answer a draw."""
+        with contextlib.suppress(BrokenPipeError):  # it died while it waited: ``hear`` will say so
+            self._hired[worker][1].send((job,))
+
+    def hear(self) -> Word:
+        """Wait for the next word of anybody."""
+        pipe = connection.wait(list(self._pipes))[0]
+        worker = self._pipes[pipe]
         try:
-            kind, value = answers.get(timeout=1.0)
-        except queue.Empty:
-            dead = [p.exitcode for p in processes if p.exitcode not in (None, 0)]
-            if dead:
-                raise SimulatorError(f"a worker process ended with exit code {dead[0]}") from None
-            continue
-        if kind == "answer":
-            on_answer(value)
-        elif kind == "error":
-            raise SimulatorError(value)
-        else:
-            left -= 1
+            return Word(worker, *pipe.recv())
+        except (EOFError, OSError):  # also in the middle of a word
+            del self._pipes[pipe]
+            return Word(worker, LOST, _obituary(self._hired[worker][0]))
+
+    def close(self, orderly: bool) -> None:
+        """End all."""
+        for process, pipe in self._hired:
+            if orderly:
+                with contextlib.suppress(OSError):
+                    pipe.send(())
+            elif process.is_alive():
+                process.terminate()
+        for process, pipe in self._hired:
+            process.join(PATIENCE_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+            pipe.close()
 
 
-def _main(work: Work, shared: object, tasks: multiprocessing.Queue, answers: multiprocessing.Queue) -> None:
+def _obituary(process: BaseProcess) -> str:
+    process.join(PATIENCE_S)
+    code = process.exitcode
+    how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+    return f"worker process {process.pid} ended by itself ({how})"
+
+
+def _main(work: Work, shared: object, pipe: connection.Connection, parent: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the simulator is stopped in order
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    with contextlib.suppress(KeyboardInterrupt):
+        if os.getppid() != parent:  # it died before we asked to die with it
+            return
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError, EOFError):  # nobody listens any more
         try:
-            work(shared, iter(tasks.get, None), lambda value: answers.put(("answer", value)))
-            answers.put(("done", None))
+            work(shared, _drawn(pipe), lambda value: pipe.send((ANSWER, value)))
         except (AutoVLAError, OSError) as error:
-            answers.put(("error", str(error)))
+            pipe.send((ERROR, str(error)))
+
+
+def _drawn(pipe: connection.Connection) -> Iterator[object]:
+    """Jobs one by one; it ends with an empty tuple."""
+    pipe.send((DRAW, None))
+    while given := pipe.recv():
+        yield given[0]
+        pipe.send((DRAW, None))

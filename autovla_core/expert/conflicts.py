@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -30,6 +30,7 @@ class Caution:
     shift: int = 2  # boxes overlap when the ego is there within so many fifths of a second of the other
     margin_m: tuple[float, float] = (0.8, 0.5)  # added to the ego's length and width
     gap_m: float = 2.0  # kept to a way that will be crossed
+    presses: bool = False  # trusts those who obey rules to stop as long as they can
 
 
 CAREFUL = Caution()
@@ -37,7 +38,19 @@ CAREFUL = Caution()
 # because the ego is slower off the mark than its plan. Once it has set off less is asked for, so that it does not stop
 # midway.
 STARTING, UNDER_WAY = Caution(3, (0.5, 0.3), 1.2), Caution(1, (0.4, 0.2), 1.2)
+# Who has waited so many s for a stream takes a shorter gap, and does not wait for all who come from elsewhere as well.
+LOSING_PATIENCE = (
+    (20.0, Caution(2, (0.4, 0.2), 1.2, presses=True)),
+    (40.0, replace(UNDER_WAY, presses=True)),
+)
 MOVING = 0.5  # m/s
+
+
+def caution_of(set_off: bool, waited_s: float) -> Caution:
+    """The room that streams get from an ego that drives into a gap now, or has waited so long for one."""
+    if set_off:
+        return UNDER_WAY
+    return next((caution for least_s, caution in reversed(LOSING_PATIENCE) if waited_s > least_s), STARTING)
 
 
 def conflicts(
@@ -49,7 +62,7 @@ def conflicts(
     config: SpeedConfig,
     lawless: Container[int] = frozenset(),
     ways: Mapping[int, np.ndarray] = MappingProxyType({}),
-    set_off: bool = False,
+    bold: Caution = STARTING,
 ) -> list[Stop]:
     """Stops before the ways of moving actors that the rollout would meet.
 
@@ -61,13 +74,12 @@ def conflicts(
             traffic has to wait; None where nobody has to.
         lawless: ids of actors that wait for nobody.
         ways: (M, 2) by id: where an actor is known to drive; others keep their heading.
-        set_off: the ego stood, and drives into a gap now.
+        bold: the room that those with known ways get, and whether it presses the others.
     """
     crossing = [n for n in near if _may_cross(n, rollout, half_length, n.actor.id in ways)]
     if not crossing:
         return []
     index = np.arange(0, _HORIZON_STEPS + 1, _SAMPLE)
-    bold = UNDER_WAY if set_off else STARTING
     stops = []
     for n in crossing:
         way = ways.get(n.actor.id)
@@ -76,7 +88,8 @@ def conflicts(
         size = 2 * half_length + caution.margin_m[0], width + caution.margin_m[1]
         hits = footprints.overlap(footprints.corners(rollout.poses[index], *size)[:, None], other[None])
         protected = None if n.actor.id in lawless else approach
-        stop = _yield(n, hits, rollout, index, half_length, protected, config, caution)
+        presses = bold.presses and n.actor.id not in lawless
+        stop = _yield(n, hits, rollout, index, half_length, protected, config, replace(caution, presses=presses))
         if stop is not None:
             stops.append(stop)
     return stops
@@ -167,6 +180,8 @@ def _yield(
     if not together.any():
         return None
     arrival = float(index[other_at[together].min()] * 0.1)
+    if caution.presses and arrival > _PROTECTED_S:
+        return None
     if approach is not None and arrival > _PROTECTED_S:
         turned = abs(geometry.wrap_angle(n.actor.pose[2] - approach))
         if math.pi / 4 < turned < 3 * math.pi / 4:

@@ -63,8 +63,10 @@ class Disturbances:
         self._make_way(others, scene, ego)
         detours = tuple(d for d in (choice.detour, yielding and yielding.detour, self._nudge) if d is not None)
         stream = _stream_speed(scene)
-        bold = (choice.detour is not None and choice.detour.lane == ONCOMING) or stream > 0.0
-        cruise = max(cruise, min(stream, scene.speed_limit))
+        facing = choice.detour is not None and choice.detour.lane == ONCOMING
+        bold = facing or stream > 0.0
+        # Who faces others does not linger: they may appear nearer than could be foreseen when it was decided.
+        cruise = max(cruise, scene.speed_limit if facing else min(stream, scene.speed_limit))
         speed = replace(self._config, acceleration=BOLD_ACCELERATION) if bold else self._config
         rule, actor_id = _named(choice, detours, s)
         if yielding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -104,6 +105,7 @@ class Expert:
         self._yaw_rate = 0.0
         self._steer = 0.0
         self._set_off_s = -math.inf  # when it last stood without a conflict
+        self._held_since_s = math.inf  # since when it has stood for those whose way it would cross
         self._intent: _Intent | None = None
 
     def step(self, scene: Scene) -> ExpertDecision:
@@ -159,27 +161,37 @@ class Expert:
         line = self._rules.green_line(s)
         approach = None if line is None else self.path.yaw[self.path.at(line)[0]]
         set_off = scene.speed > conflicts.MOVING and scene.time_s - self._set_off_s < SET_OFF_S
-        found = conflicts.conflicts(near, rollout, half_length, scene.width, approach, speed, staged, ways, set_off)
+        bold = conflicts.caution_of(set_off, scene.time_s - self._held_since_s if staged else 0.0)
+        found = conflicts.conflicts(near, rollout, half_length, scene.width, approach, speed, staged, ways, bold)
         found += conflicts.gaps(near, path, rollout, half_length, ways)
-        if scene.speed <= conflicts.MOVING and not found:
-            self._set_off_s = scene.time_s
-        yields = self._remembered(found, scene.time_s)
+        self._notice_wait(scene, bool(found))
+        yields = self._remembered(found, scene.time_s, ways)
         if yields:
             rollout = drive(path, start, [*constraints, *yields], cruise, speed)
         return rollout, lead_m
+
+    def _notice_wait(self, scene: Scene, held: bool) -> None:
+        if scene.speed > conflicts.MOVING:
+            self._held_since_s = math.inf
+        elif held:
+            self._held_since_s = min(self._held_since_s, scene.time_s)
+        else:
+            self._set_off_s = scene.time_s
 
     def _start(self, scene: Scene, s: float, half_length: float) -> Start:
         curvature = min(max(curvature_of(self._steer), -MAX_CURVATURE), MAX_CURVATURE)
         x, y, yaw = (float(v) for v in scene.pose)
         return Start(x, y, yaw, max(float(scene.speed), 0.0), curvature, s, half_length)
 
-    def _remembered(self, found: list[Stop], time_s: float) -> list[Stop]:
-        """Conflicts seen now or a moment ago, so that a flickering forecast does not flicker the brake."""
+    def _remembered(self, found: list[Stop], time_s: float, known: Container[int]) -> list[Stop]:
+        """Conflicts seen now or a moment ago, so that a flickering forecast does not flicker the brake.
+
+        Those whose way is ``known`` are seen as they are: in a stream the moment is half of the gap behind them.
+        """
         for stop in found:
             self._yields[stop.actor_id] = (time_s, stop)
-        self._yields = {
-            k: (seen, stop) for k, (seen, stop) in self._yields.items() if time_s - seen <= self.config.yield_memory_s
-        }
+        kept = {k: 0.0 if k in known else self.config.yield_memory_s for k in self._yields}
+        self._yields = {k: (seen, stop) for k, (seen, stop) in self._yields.items() if time_s - seen <= kept[k]}
         return [stop for _, stop in self._yields.values()]
 
     def _reason(self, rollout: Rollout, response: Response, front_s: float) -> Reason:

@@ -15,6 +15,7 @@ from autovla_core.expert.scene import RoadScene
 
 STANDING = 0.1  # m/s
 SURE_S = 1.0  # it has stood so long since it was first seen, and never moved
+DISMOUNTED_S = 3.0  # a cyclist who has stood so long rides no further
 SLOW = 4.5  # m/s: a cyclist below it is overtaken
 GROUPED_M = 20.0  # things closer than this behind each other are passed at once
 LEAST_M = 0.3  # kept beside a thing; a smaller gap blocks the way
@@ -48,19 +49,20 @@ class Obstruction:
 
 
 class StandWatch:
-    """Who has never moved since he was first seen."""
+    """Who has never moved since he was first seen, or stopped as cyclists do at the end of their way."""
 
     def __init__(self) -> None:
-        self._since: dict[int, float] = {}  # first seen, by id; inf once it has moved
+        self._since: dict[int, float] = {}  # from when on it is known to stand, by id; inf once it has moved
 
     def update(self, scene: RoadScene) -> frozenset[int]:
         """Ids of staged actors that are sure to stand."""
         for actor in scene.actors:
             if actor.id in scene.staged:
-                self._since.setdefault(actor.id, scene.time_s)
+                self._since.setdefault(actor.id, scene.time_s + SURE_S)
                 if abs(actor.speed) > STANDING:
-                    self._since[actor.id] = math.inf
-        return frozenset(id for id, since in self._since.items() if scene.time_s - since >= SURE_S)
+                    stops = actor.kind == "bicycle"
+                    self._since[actor.id] = scene.time_s + DISMOUNTED_S if stops else math.inf
+        return frozenset(id for id, since in self._since.items() if scene.time_s >= since)
 
 
 def extent(actor: Actor, path: DrivePath, first: int, last: int) -> Extent:

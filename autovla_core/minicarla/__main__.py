@@ -2,9 +2,7 @@
 
     python -m autovla_core.minicarla --port 2000 --town Havenbrook [--traffic 20 --seed 1]
 
-It prints one line when it is ready and runs until SIGTERM or SIGINT. CARLA's own command line
-(``-carla-rpc-port=2000 -RenderOffScreen ...``) is understood, so that an evaluator which starts
-CarlaUE4.sh can start this instead.
+It prints one line when it is ready and runs until SIGTERM or SIGINT; ``command_line`` says what it takes.
 """
 
 from __future__ import annotations
@@ -16,55 +14,28 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from autovla_core.errors import AutoVLAError
-from autovla_core.minicarla import self_test, town_aliases
+from autovla_core.minicarla import command_line, self_test, town_aliases
+from autovla_core.minicarla.connections import Limits, allow_many_files
 from autovla_core.minicarla.handlers.episode import VERSION
-from autovla_core.minicarla.recorder.recordings import DEFAULT_FOLDER
 from autovla_core.minicarla.sensors import warm
 from autovla_core.minicarla.sensors.renderer import Renderer
 from autovla_core.minicarla.server import Server, listen
 from autovla_core.minicarla.simulation import Simulation, Traffic
-from autovla_core.minicarla.world.town import TOWNS, Town
+from autovla_core.minicarla.world.town import Town
 
 logger = logging.getLogger("minicarla")
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-CARLA_OPTIONS = {"-carla-rpc-port": "--port", "-carla-streaming-port": "--stream-port"}
-CARLA_IGNORED = frozenset(
-    [
-        "-renderoffscreen",
-        "-nosound",
-        "-quality-level",
-        "-prefernvidia",
-        "-opengl",
-        "-vulkan",
-        "-windowed",
-        "-fullscreen",
-        "-resx",
-        "-resy",
-        "-benchmark",
-        "-fps",
-        "-graphicsadapter",
-        "-ini",
-        "-stdout",
-        "-fullstdoutlogoutput",
-        "-carla-server",
-        "-unattended",
-        "-nullrhi",
-        "-carla-primary-port",
-        "-carla-secondary-port",
-    ]
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; return the exit code."""
-    ours, notes = translate(sys.argv[1:] if arguments is None else list(arguments))
-    options = _options(ours)
+    asked = command_line.parse(sys.argv[1:] if arguments is None else arguments)
+    options = asked.options
     logging.basicConfig(level=_level(options), format="%(name)s %(levelname)s %(message)s", stream=sys.stderr)
-    for note in notes:
+    for note in asked.notes:
         logger.warning(note)
     try:
         if options.check:
@@ -88,60 +59,12 @@ def _check(options: argparse.Namespace) -> int:
     make = functools.partial(_renderer, threads=options.threads)
     town = town_aliases.resolve(options.town) if options.town_aliases else options.town
     simulation = Simulation(town, 0, make, time.time, Traffic(0, options.seed))
-    sys.stdout.write(f"minicarla {VERSION} checks itself; the first time on a machine this takes a minute\n")
+    sys.stdout.write(
+        f"minicarla {VERSION} checks itself; the first time on a machine it compiles for some 20 seconds\n"
+    )
     well = self_test.run(simulation, sys.stdout)
     sys.stdout.write("all is well\n" if well else "something does not work, see FAILED above\n")
     return 0 if well else 1
-
-
-def translate(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Turn CARLA's flags into ours; return the arguments and a sentence for each that is not known."""
-    ours, notes = [], []
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        if not argument.startswith("-") or argument.startswith("--") or argument == "-h":
-            ours.append(argument)
-        elif name.lower() in CARLA_OPTIONS:
-            ours += [CARLA_OPTIONS[name.lower()], value]
-        elif name.lower() not in CARLA_IGNORED:
-            notes.append(f"unknown flag {argument!r} is ignored")
-    return ours, notes
-
-
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    known = options.town in TOWNS or (options.town_aliases and town_aliases.nearest(options.town))
-    if not known:
-        hint = "" if options.town_aliases else town_aliases.hint(options.town)
-        parser.error(f"argument --town: no town {options.town!r}; choose from {', '.join(TOWNS)}{hint}")
-    return options
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("minicarla", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=2000, help="of the calls; 0 takes a free one")
-    parser.add_argument("--stream-port", type=int, help="of the streams (default: the next one)")
-    parser.add_argument("--town", default=TOWNS[0], metavar="NAME", help=f"one of {', '.join(TOWNS)}")
-    parser.add_argument(
-        "--town-aliases", action="store_true", help="load the nearest of these when asked for Town01 to Town15 of CARLA"
-    )
-    parser.add_argument("--traffic", type=int, default=0, metavar="N", help="vehicles that the server drives")
-    parser.add_argument("--seed", type=int, default=0, help="of that traffic and of the world")
-    parser.add_argument(
-        "--recordings",
-        type=Path,
-        default=DEFAULT_FOLDER,
-        metavar="FOLDER",
-        help=f"where clients may record and replay, and nowhere else (default: {DEFAULT_FOLDER})",
-    )
-    parser.add_argument("--check", action="store_true", help="test this installation, print versions and end")
-    parser.add_argument("--threads", type=int, default=2, help="of the renderer")
-    volume = parser.add_mutually_exclusive_group()
-    volume.add_argument("--quiet", action="store_true", help="errors only")
-    volume.add_argument("--verbose", action="store_true", help="every refused call")
-    return parser
 
 
 def _level(options: argparse.Namespace) -> int:
@@ -166,7 +89,7 @@ def _server(options: argparse.Namespace) -> Server:
     except AutoVLAError:
         rpc.close()
         raise
-    traffic = Traffic(options.traffic, options.seed)
+    traffic = Traffic(options.traffic, options.seed, options.walkers)
     make = functools.partial(_renderer, threads=options.threads)
     kind = town_aliases.AliasingSimulation if options.town_aliases else Simulation
     town = town_aliases.resolve(options.town) if options.town_aliases else options.town
@@ -175,14 +98,14 @@ def _server(options: argparse.Namespace) -> Server:
     _warm_up(simulation.world.town, make)
     sys.stdout.write(f"minicarla {VERSION} listening on {options.host}:{port} (town {town})\n")
     sys.stdout.flush()
-    return Server(simulation, rpc, stream)
+    return Server(simulation, rpc, stream, Limits(peers=allow_many_files()))
 
 
 def _warm_up(town: Town, make: Callable[[Town], Renderer]) -> None:
-    """Compile what the first tick needs; the cameras only if that would take the first picture a minute."""
+    """Compile what the first tick needs; the cameras only if the first picture would have to wait for that."""
     first_start = not warm.cameras_are_compiled()
     if first_start:
-        logger.warning("first start on this machine: compiling, about a minute")
+        logger.warning("first start on this machine: compiling, some 20 seconds; later starts take two")
     warm.warm_world(town)
     if first_start:
         make(town)

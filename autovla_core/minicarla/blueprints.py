@@ -55,7 +55,7 @@ class Blueprint:
             return int(VEHICLE_TAGS[self.base_type])
         if self.id.startswith("walker."):
             return int(Tag.PEDESTRIAN)
-        return int(Tag.STATIC if self.id.startswith("static.") else Tag.NONE)
+        return int(Tag.DYNAMIC if self.id.startswith("static.") else Tag.NONE)
 
     def defaults(self) -> dict[str, str]:
         """Attribute values of an actor that sets none."""
@@ -134,6 +134,23 @@ _PROPS = {
     "container": ((1.03, 0.85, 0.78), "big"),
     "shoppingcart": ((0.45, 0.30, 0.52), "small"),
     "mailbox": ((0.30, 0.30, 0.65), "small"),
+    # what scenarios hide a walker behind: x points at the road there, and the walker waits x + 0.5 m along the kerb
+    "vendingmachine": ((0.48, 0.60, 1.00), "medium"),
+    "advertisement": ((0.75, 0.16, 1.25), "medium"),
+    "busstop": ((0.90, 1.10, 1.30), "big"),
+    "busstoplb": ((0.90, 1.10, 1.30), "big"),
+    "foodcart": ((0.80, 1.00, 1.15), "big"),
+    "haybale": ((0.75, 0.75, 0.75), "medium"),
+    "haybalelb": ((0.75, 0.75, 0.75), "medium"),
+    "kiosk_01": ((0.95, 1.10, 1.35), "big"),
+    "atm": ((0.35, 0.45, 0.90), "medium"),
+    "glasscontainer": ((0.70, 0.70, 0.75), "medium"),
+    "clothcontainer": ((0.60, 0.60, 0.90), "medium"),
+    "plantpot01": ((0.40, 0.40, 0.45), "medium"),
+    "trashcan01": ((0.30, 0.30, 0.55), "small"),
+    "streetsign": ((0.06, 0.35, 1.20), "medium"),
+    "chainbarrier": ((0.65, 0.08, 0.45), "small"),
+    "chainbarrierend": ((0.08, 0.08, 0.45), "small"),
 }
 
 
@@ -158,6 +175,7 @@ def _common(role_name: str) -> tuple[Attribute, ...]:
 
 def _vehicle_attributes(wheels: int, base_type: str, special_type: str, generation: int) -> tuple[Attribute, ...]:
     lights = "false" if base_type == "bicycle" else "true"
+    doors = "true" if generation == 2 and base_type in ("car", "van") else "false"
     drivers = (_attribute("driver_id", AttributeType.INT, 0, 1, 2),) if wheels == 2 else ()
     return (
         *_common("autopilot"),
@@ -166,7 +184,7 @@ def _vehicle_attributes(wheels: int, base_type: str, special_type: str, generati
         *_many(AttributeType.BOOL, sticky_control="true", terramechanics="false"),
         *_fixed(AttributeType.STRING, object_type="", base_type=base_type, special_type=special_type),
         *_fixed(AttributeType.INT, number_of_wheels=wheels, generation=generation),
-        *_fixed(AttributeType.BOOL, has_dynamic_doors="false", has_lights=lights),
+        *_fixed(AttributeType.BOOL, has_dynamic_doors=doors, has_lights=lights),
     )
 
 
@@ -235,6 +253,21 @@ def _film_attributes() -> tuple[Attribute, ...]:
     return (mode, *numbers, *switches, *_many(AttributeType.INT, blade_count=5))
 
 
+def _event_attributes() -> tuple[Attribute, ...]:
+    return (
+        *_many(
+            AttributeType.FLOAT,
+            positive_threshold="0.3",
+            negative_threshold="0.3",
+            sigma_positive_threshold="0.0",
+            sigma_negative_threshold="0.0",
+            log_eps="0.001",
+        ),
+        *_many(AttributeType.INT, refractory_period_ns=0),
+        *_many(AttributeType.BOOL, use_log="true"),
+    )
+
+
 def _axes(prefix: str) -> dict[str, str]:
     return {f"{prefix}_{axis}": "0.0" for axis in "xyz"}
 
@@ -244,6 +277,7 @@ def _sensor_attributes() -> Iterable[tuple[str, tuple[Attribute, ...]]]:
     timed = (*front, *_many(AttributeType.FLOAT, sensor_tick="0.0"))
     seed = _many(AttributeType.INT, noise_seed=0)
     yield "sensor.camera.rgb", (*timed, *_camera_attributes(), *_film_attributes())
+    yield "sensor.camera.dvs", (*timed, *_camera_attributes(), *_film_attributes(), *_event_attributes())
     for name in ("depth", "semantic_segmentation", "instance_segmentation", "optical_flow"):
         yield f"sensor.camera.{name}", (*timed, *_camera_attributes())
     yield "sensor.other.collision", front

@@ -13,27 +13,39 @@ from autovla_core.minicarla.methods import ABSENT, ABSENT_VOID, METHODS
 PRIVATE = "minicarla_"  # calls that CARLA does not have
 SERVED, PARTLY, REFUSED = "served", "partly", "refused"
 
+# Fields of the physics control that are stored and given back, and change no drive.
+IDLE_PHYSICS = (
+    *("moi", "damping_rate_full_throttle", "damping_rate_zero_throttle_clutch_engaged"),
+    *("damping_rate_zero_throttle_clutch_disengaged", "use_gear_autobox", "gear_switch_time", "clutch_strength"),
+    *("forward_gears", "center_of_mass", "use_sweep_wheel_collision"),
+)
+IDLE_WHEEL = ("damping_rate", "radius", "lat_stiff_max_load", "lat_stiff_value", "long_stiff_value")
+
 # What is missing in a call that is served; the tests hold the names to the method table.
 MISSING: dict[str, str] = {
     "add_actor_force_at_location": "acts as a plain force: nothing turns",
     "add_actor_impulse_at_location": "acts as a plain impulse: nothing turns",
     "apply_batch": "ApplyAngularImpulse, ApplyTorque and ConsoleCommand are refused",
+    "apply_physics_control": (
+        f"stored without effect on the drive: {', '.join(IDLE_PHYSICS)}; of a wheel {', '.join(IDLE_WHEEL)}, position"
+    ),
     "cast_ray": "meets the ground only",
     "close_vehicle_door": "without effect",
     "copy_opendrive_to_file": "roads and signals; no walls, the mesh options are ignored",
+    "enable_actor_constant_velocity": "x, forward, is held; y and z are ignored",
     "get_required_files": "the walkers' navigation mesh only",
     "get_telemetry_data": "loads at rest, no slip along the wheels",
     "load_new_episode": "map layers are ignored",
     "open_vehicle_door": "without effect",
     "project_point": "onto the ground only",
-    "query_lights_state": "no street light can be switched",
     "replay_file": "recordings of minicarla, of the present town, without sensors",
+    "set_actor_target_angular_velocity": "yaw only; on the ground the tyres end it within a few ticks",
     "set_actor_autopilot": "for the server's own traffic; the Traffic Manager drives all others",
     "show_vehicle_debug_telemetry": "without effect: there is no window",
     "spawn_actor_with_parent": "attached rigidly, without a spring arm's swing",
     "start_recorder": "vehicles, walkers, props, lights, contacts; the flags change nothing",
-    "update_day_night_cycle": "without effect",
-    "update_lights_state": "without effect",
+    "query_lights_state": "street lamps only: no lights of houses, those of vehicles have calls of their own",
+    "update_lights_state": "intensities and colours show at the lamp and below it, without shadows",
 }
 
 SENSORS: dict[str, tuple[str, str]] = {
@@ -43,7 +55,7 @@ SENSORS: dict[str, tuple[str, str]] = {
     "sensor.camera.instance_segmentation": (SERVED, ""),
     "sensor.camera.optical_flow": (SERVED, "since the last tick"),
     "sensor.camera.normals": (REFUSED, ""),
-    "sensor.camera.dvs": (REFUSED, ""),
+    "sensor.camera.dvs": (PARTLY, "a packet for every picture, also an empty one; lens and exposure are ignored"),
     "sensor.camera.cosmos_visualization": (REFUSED, ""),
     "sensor.lidar.ray_cast": (SERVED, ""),
     "sensor.lidar.ray_cast_semantic": (SERVED, ""),

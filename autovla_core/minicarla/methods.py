@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from autovla_core.errors import AutoVLAError
-from autovla_core.minicarla.handlers import actors, batch, drawing, episode, files, lights, movers, recordings, scene
+from autovla_core.minicarla.handlers import (
+    actors,
+    batch,
+    drawing,
+    episode,
+    files,
+    lights,
+    movers,
+    recordings,
+    scene,
+    street_lights,
+)
 from autovla_core.minicarla.simulation import Session, Simulation
 from autovla_core.minicarla.wire import rpc
 from autovla_core.minicarla.wire.rpc import Call
@@ -30,6 +41,13 @@ class Method:
     @cached_property
     def signature(self) -> inspect.Signature:
         return inspect.signature(self.handler)
+
+    @cached_property
+    def counts(self) -> range:
+        """How many parameters a call may have, the session not counted."""
+        found = self.signature.parameters.values()
+        optional = [parameter.default is not inspect.Parameter.empty for parameter in found]
+        return range(optional.count(False) - 1, len(optional))
 
 
 def _returns(**handlers: Handler) -> dict[str, Method]:
@@ -77,7 +95,7 @@ METHODS: dict[str, Method] = {
         get_group_traffic_lights=lights.group,
         get_light_boxes=lights.light_boxes,
         get_traffic_sign_trigger_volume=lights.trigger_volume,
-        query_lights_state=scene.street_lights,
+        query_lights_state=street_lights.query,
         get_all_level_BBs=scene.level_boxes,
         get_environment_objects=scene.environment_objects,
         get_names_of_all_objects=scene.object_names,
@@ -128,8 +146,8 @@ METHODS: dict[str, Method] = {
         freeze_all_traffic_lights=lights.freeze_all,
         reset_traffic_light_group=lights.reset_group,
         reset_all_traffic_lights=lights.reset_all,
-        update_lights_state=scene.accept,
-        update_day_night_cycle=scene.accept,
+        update_lights_state=street_lights.update,
+        update_day_night_cycle=street_lights.follow_the_sun,
         draw_debug_shape=drawing.draw_shape,
         clear_debug_shape=drawing.clear_shapes,
         clear_debug_string=drawing.clear_words,
@@ -206,10 +224,10 @@ def answer(session: Session, call: Call) -> bytes | None:
     try:
         result = _run(method, session, call)
     except (AutoVLAError, ValueError) as error:
-        logger.debug("%s%r: %s", call.name, call.params, error)
+        logger.debug("%s is refused %s: %s", session.name, call.name, error)
         result = _failure(method, str(error))
     except Exception:  # the edge: one client's call must not take the server from all others
-        logger.exception("minicarla failed in %s%.300r", call.name, call.params)
+        logger.exception("minicarla failed in %s%.300r of %s", call.name, call.params, session.name)
         result = _failure(method, f"{call.name} failed inside minicarla; its log has the details")
     return None if call.message_id is None else rpc.reply(call.message_id, result)
 
@@ -223,10 +241,11 @@ def tick_freely(simulation: Simulation) -> None:
 
 
 def _run(method: Method, session: Session, call: Call) -> object:
-    try:
-        method.signature.bind(session, *call.params)
-    except TypeError as error:
-        raise ValueError(f"{call.name}: {error}; found {len(call.params)} parameters") from error
+    if len(call.params) not in method.counts:
+        try:
+            method.signature.bind(session, *call.params)  # for its words
+        except TypeError as error:
+            raise ValueError(f"{call.name}: {error}; found {len(call.params)} parameters") from error
     value = method.handler(session, *call.params)
     if method.plain:
         return value

@@ -15,6 +15,7 @@ TRAFFIC_MANAGER_PAUSE_S = 0.001
 TRAFFIC_MANAGER_ASKS_WITHIN_S = 0.1
 MAP_TAKEN_UP_WITHIN_S = 4.0  # a large map, a busy machine
 EPISODE_FETCHED_WITHIN_S = 1.0
+SILENCE_S = 10.0
 
 
 class Subscriptions:
@@ -64,6 +65,33 @@ class TickPause:
 
     def over(self, now: float) -> bool:
         return now >= self._free_at
+
+
+class LostWakeUp:
+    """Notices a client whose Traffic Manager sleeps for ever.
+
+    After the reply to a tick a Traffic Manager that is awake asks for the settings, however slow its script is. If
+    its client says nothing at all, its two threads wait for each other.
+    """
+
+    def __init__(self, silence_s: float = SILENCE_S) -> None:
+        self.silence_s = silence_s
+        self._since: float | None = None
+
+    def ticked(self, now: float) -> None:
+        """A tick of the owner of a Traffic Manager was answered."""
+        self._since = now
+
+    def heard(self) -> None:
+        """It said something."""
+        self._since = None
+
+    def suspected(self, now: float) -> bool:
+        """Whether it has been silent for too long; said once for each tick."""
+        lost = self._since is not None and now - self._since >= self.silence_s
+        if lost:
+            self._since = None
+        return lost
 
 
 class Episode(Enum):

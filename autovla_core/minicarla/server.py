@@ -1,4 +1,4 @@
-"""The only sockets of minicarla: one thread, one selector, two listening ports.
+"""The loop of minicarla: one thread, one selector, two listening ports.
 
 Calls are answered in the order of their arrival, except where ``pacing`` holds one back. Streams are
 written as far as the peer takes them; the rest waits in its backlog.
@@ -7,139 +7,55 @@ written as far as the peer takes them; the rest waits in its backlog.
 from __future__ import annotations
 
 import contextlib
-import errno
+import itertools
 import logging
+import reprlib
 import selectors
 import socket
 import time
-from collections import deque
-from collections.abc import Iterable
 
-from autovla_core.errors import SetupError
-from autovla_core.minicarla import methods
-from autovla_core.minicarla.pacing import Episode, EpisodeChange, Subscriptions, TickPause
+from autovla_core.minicarla import connections, methods
+from autovla_core.minicarla.connections import Ledger, Limits, Peer, RpcPeer, StreamPeer, listen
+from autovla_core.minicarla.pacing import SILENCE_S, Episode, Subscriptions
 from autovla_core.minicarla.simulation import Session, Simulation
 from autovla_core.minicarla.wire.packing import PackingError
-from autovla_core.minicarla.wire.rpc import Call, CallReader
-from autovla_core.minicarla.wire.stream import WORLD_STREAM_ID, SubscriptionReader
+from autovla_core.minicarla.wire.rpc import Call
+from autovla_core.minicarla.wire.stream import WORLD_STREAM_ID
+
+__all__ = ["Server", "listen"]
 
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 20
-MAX_BACKLOG_BYTES = 1 << 29  # of a peer that stopped reading
-PIECES_PER_WRITE = 64
 WAIT_S = 0.001  # granularity of held calls
 IDLE_S = 0.5
 QUIET_S = 1.0
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket; port 0 takes any free one.
-
-    Raises:
-        SetupError: the port is taken, or the host is not ours.
-    """
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(64)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise SetupError(f"port {port} of {host} is taken: stop what uses it, or choose another --port") from error
-        raise SetupError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-    listener.setblocking(False)
-    return listener
-
-
-def _accept(listener: socket.socket) -> socket.socket | None:
-    """The next connection; None if it vanished before it was taken."""
-    try:
-        return listener.accept()[0]
-    except OSError as error:
-        logger.warning("a connection was lost while it was accepted: %s", error)
-        return None
-
-
-class Peer:
-    """One accepted connection and the bytes that it has not taken yet."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.connection = connection
-        self.backlog: deque[memoryview] = deque()
-        self.backlog_bytes = 0
-        self.closed = False
-
-    def send(self, pieces: Iterable[bytes | memoryview]) -> None:
-        """Queue bytes and write what the socket takes now."""
-        for piece in pieces:
-            view = memoryview(piece)
-            self.backlog.append(view)
-            self.backlog_bytes += len(view)
-        self.flush()
-
-    def flush(self) -> None:
-        """Write until the socket takes no more; a dead socket shows at the next read."""
-        while self.backlog:
-            try:
-                written = self.connection.sendmsg(
-                    [self.backlog[i] for i in range(min(len(self.backlog), PIECES_PER_WRITE))]
-                )
-            except BlockingIOError:
-                return
-            except OSError:
-                self.backlog.clear()
-                self.backlog_bytes = 0
-                return
-            self._written(written)
-
-    def _written(self, count: int) -> None:
-        self.backlog_bytes -= count
-        while count:
-            head = self.backlog[0]
-            if count < len(head):
-                self.backlog[0] = head[count:]
-                return
-            count -= len(head)
-            self.backlog.popleft()
-
-
-class RpcPeer(Peer):
-    """A client."""
-
-    def __init__(self, connection: socket.socket, session: Session) -> None:
-        super().__init__(connection)
-        self.session = session
-        self.reader = CallReader()
-        self.waiting: deque[Call] = deque()  # in order
-        self.held_tick: Call | None = None  # overtaken by the Traffic Manager's calls
-        self.kept: list[Call] = []  # until the client knows the new episode
-        self.load_reply: bytes | None = None
-        self.pause = TickPause()
-        self.episode = EpisodeChange()
-
-    @property
-    def busy(self) -> bool:
-        return bool(self.waiting or self.held_tick or self.episode.state is not Episode.KNOWN)
-
-
-class StreamPeer(Peer):
-    """A subscriber of one stream."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__(connection)
-        self.reader = SubscriptionReader()
-        self.stream_id: int | None = None
+FULL_S = 1.0  # no accepting after the machine had no room for a connection
+LOST_WAKE_UP = (
+    "%s has said nothing for %g s since the reply to its tick %d, and it runs a Traffic Manager (port %s): most "
+    "likely that lost its wake-up, a race inside CARLA's own client in which both of its threads wait for ever. Only "
+    "ending that program and starting it again helps; server-driven traffic (--traffic N, role_name "
+    "minicarla_traffic) has no such race"
+)
 
 
 class Server:
     """Serves one simulation to any number of clients, until ``stop``."""
 
-    def __init__(self, simulation: Simulation, rpc_listener: socket.socket, stream_listener: socket.socket) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        rpc_listener: socket.socket,
+        stream_listener: socket.socket,
+        limits: Limits | None = None,
+        silence_s: float = SILENCE_S,
+    ) -> None:
         self._simulation = simulation
+        self._limits = limits or Limits()
+        self._silence_s = silence_s  # of the owner of a Traffic Manager, until somebody is told
+        self._numbers = itertools.count(1)
+        self._ledger = Ledger()
+        self._peers: set[Peer] = set()
         self._selector = selectors.DefaultSelector()
         self._rpc_peers: list[RpcPeer] = []
         self._stream_peers: dict[int | None, list[StreamPeer]] = {}
@@ -151,8 +67,9 @@ class Server:
         self._waker, self._wakened = socket.socketpair()
         self._listeners = (rpc_listener, stream_listener)
         self._selector.register(self._wakened, selectors.EVENT_READ, None)
-        self._selector.register(rpc_listener, selectors.EVENT_READ, self._accept_rpc)
-        self._selector.register(stream_listener, selectors.EVENT_READ, self._accept_stream)
+        self._full_until: float | None = None  # while nobody is accepted
+        self._said_full = False
+        self._begin_accepting()
 
     def stop(self) -> None:
         """Leave ``run`` after the call at hand; may be called from a signal handler."""
@@ -166,6 +83,8 @@ class Server:
             while not self._stopping:
                 for key, events in self._selector.select(self._patience()):
                     self._ready(key.fileobj, key.data, events)
+                if self._full_until is not None and time.monotonic() >= self._full_until:
+                    self._begin_accepting()
                 for peer in list(self._rpc_peers):
                     self._serve(peer)
                 self._run_freely()
@@ -184,19 +103,57 @@ class Server:
         elif data is not None:
             data(connection)
 
-    def _accept_rpc(self, listener: socket.socket) -> None:
-        connection = _accept(listener)
-        if connection is not None:
-            peer = RpcPeer(connection, Session(self._simulation))
-            self._rpc_peers.append(peer)
-            self._selector.register(connection, selectors.EVENT_READ, peer)
+    def _begin_accepting(self) -> None:
+        self._full_until = None
+        for listener, welcome in zip(self._listeners, (self._welcome_client, self._welcome_subscriber), strict=True):
+            self._selector.register(listener, selectors.EVENT_READ, welcome)
 
-    def _accept_stream(self, listener: socket.socket) -> None:
-        connection = _accept(listener)
-        if connection is not None:
-            peer = StreamPeer(connection)
+    def _welcome_client(self, listener: socket.socket) -> None:
+        accepted = self._accept(listener)
+        if accepted is not None:
+            connection, address = accepted
+            session = Session(self._simulation, f"client {next(self._numbers)} ({address})")
+            peer = RpcPeer(connection, session, self._ledger, self._silence_s)
+            self._rpc_peers.append(peer)
+            self._welcome(peer)
+
+    def _welcome_subscriber(self, listener: socket.socket) -> None:
+        accepted = self._accept(listener)
+        if accepted is not None:
+            connection, address = accepted
+            peer = StreamPeer(connection, f"subscriber {next(self._numbers)} ({address})", self._ledger)
             self._stream_peers.setdefault(None, []).append(peer)
-            self._selector.register(connection, selectors.EVENT_READ, peer)
+            self._welcome(peer)
+
+    def _welcome(self, peer: Peer) -> None:
+        logger.debug("%s connects", peer.name)
+        self._peers.add(peer)
+        self._watch(peer)
+
+    def _accept(self, listener: socket.socket) -> tuple[socket.socket, str] | None:
+        """The next connection and its address, if there is room for it."""
+        if self._full_until is not None:
+            return None  # the other listener found out a moment ago
+        try:
+            accepted = connections.accept(listener)
+        except connections.NoRoomForConnections as error:
+            self._say_full(f"the machine has no room for more: {error.strerror}")
+            self._full_until = time.monotonic() + FULL_S
+            for each in self._listeners:
+                self._selector.unregister(each)
+            return None
+        if accepted is not None and len(self._peers) >= self._limits.peers:
+            self._say_full(f"{self._limits.peers} is the most there may be")
+            accepted[0].close()
+            return None
+        self._said_full = False
+        return accepted
+
+    def _say_full(self, why: str) -> None:
+        """Once, until there is room again: a crowd that knocks must not fill the log."""
+        if not self._said_full:
+            logger.warning("%d connections are open; new ones must wait or are closed: %s", len(self._peers), why)
+        self._said_full = True
 
     def _read(self, peer: Peer) -> None:
         try:
@@ -213,11 +170,13 @@ class Server:
             self._subscribe(peer, data)
 
     def _receive_calls(self, peer: RpcPeer, data: bytes) -> None:
+        peer.wake_up.heard()
         try:
-            peer.waiting.extend(peer.reader.feed(data))
+            peer.hear(data)
         except PackingError as error:
-            logger.warning("a client sent nonsense and was disconnected: %s", error)
+            logger.warning("%s sent nonsense and was disconnected: %s", peer.name, error)
             self._close(peer)
+        self._stay_within_bounds()
 
     def _subscribe(self, peer: StreamPeer, data: bytes) -> None:
         stream_id = peer.reader.feed(data)
@@ -226,6 +185,7 @@ class Server:
         self._stream_peers[None].remove(peer)
         self._stream_peers.setdefault(stream_id, []).append(peer)
         peer.stream_id = stream_id
+        logger.debug("%s subscribes to stream %d, %s", peer.name, stream_id, self._simulation.stream_of(stream_id))
         self._count_listeners(stream_id)
         self._subscriptions.connected(stream_id)
         if stream_id == WORLD_STREAM_ID and self._announces_episode:
@@ -242,27 +202,52 @@ class Server:
             self._simulation.listeners.pop(stream_id, None)
 
     def _watch(self, peer: Peer) -> None:
-        """Ask to be told when a peer takes more bytes, if some are left."""
-        if not peer.closed:
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.backlog else 0)
-            if self._selector.get_key(peer.connection).events != events:
-                self._selector.modify(peer.connection, events, peer)
+        """Ask to be told when a peer speaks, if there is room for that, and when it takes bytes, if some are left."""
+        if peer.closed:
+            return
+        wanted = selectors.EVENT_READ if peer.wants_reading(self._limits) else 0
+        wanted |= selectors.EVENT_WRITE if peer.backlog else 0
+        if wanted == peer.events:
+            return
+        if not peer.events:
+            self._selector.register(peer.connection, wanted, peer)
+        elif not wanted:
+            self._selector.unregister(peer.connection)
+        else:
+            self._selector.modify(peer.connection, wanted, peer)
+        peer.events = wanted
 
     def _deliver(self, peer: Peer, pieces: list) -> None:
         """Send something whole; who has stopped reading is disconnected."""
+        if peer.closed:
+            return
         peer.send(pieces)
-        if peer.backlog_bytes > MAX_BACKLOG_BYTES:
-            logger.warning("a peer does not read what it asked for and was disconnected")
+        if peer.backlog_bytes > self._limits.backlog_bytes:
+            waiting = peer.backlog_bytes >> 20
+            logger.warning("%s does not read what it asked for (%d MB wait) and was disconnected", peer.name, waiting)
             self._close(peer)
-        else:
-            self._watch(peer)
+        self._stay_within_bounds()
+        self._watch(peer)
+
+    def _stay_within_bounds(self) -> None:
+        """Disconnect whoever burdens the server most, if all together are too much."""
+        while self._ledger.bytes > self._limits.all_bytes:
+            peer = connections.most_burdensome(self._peers)
+            logger.warning(
+                "all connections together hold more than %d MB; %s was disconnected: %d MB are not read by it, "
+                "%d MB of what it said are not complete or not answered",
+                *(self._limits.all_bytes >> 20, peer.name, peer.backlog_bytes >> 20, peer.unanswered_bytes >> 20),
+            )
+            self._close(peer)
 
     def _close(self, peer: Peer) -> None:
         if peer.closed:
             return
-        peer.closed = True
-        self._selector.unregister(peer.connection)
-        peer.connection.close()
+        logger.debug("%s leaves", peer.name)
+        if peer.events:
+            self._selector.unregister(peer.connection)
+        peer.close()
+        self._peers.discard(peer)
         if isinstance(peer, RpcPeer):
             self._rpc_peers.remove(peer)
             self._simulation.forget(peer.session)
@@ -273,8 +258,7 @@ class Server:
 
     def _close_all(self) -> None:
         self._simulation.recordings.forget()  # a recording gets its name
-        streams = [peer for peers in self._stream_peers.values() for peer in peers]
-        for peer in [*self._rpc_peers, *streams]:
+        for peer in list(self._peers):
             self._close(peer)
         for listener in (*self._listeners, self._waker, self._wakened):
             listener.close()
@@ -284,11 +268,21 @@ class Server:
 
     def _serve(self, peer: RpcPeer) -> None:
         """Answer whatever may be answered now."""
+        if peer.closed:  # it was disconnected while another was served
+            return
         if peer.held_tick and peer.pause.over(time.monotonic()) and self._may_tick():
             call, peer.held_tick = peer.held_tick, None
             self._answer(peer, call)
         if peer.episode.late(time.monotonic()):
             self._episode_goes_on(peer)
+        self._answer_all(peer)
+        peer.settle()
+        self._watch(peer)  # there may be room for more, or no longer
+        if peer.wake_up.suspected(time.monotonic()) and self._steps_traffic_manager(peer):
+            ports = ", ".join(map(str, sorted(peer.session.traffic_manager_ports)))
+            logger.warning(LOST_WAKE_UP, peer.name, self._silence_s, self._simulation.world.frame, ports)
+
+    def _answer_all(self, peer: RpcPeer) -> None:
         while peer.waiting and not peer.closed and not self._stopping:
             call = peer.waiting[0]
             if peer.episode.keeps(call.name):
@@ -296,6 +290,8 @@ class Server:
                 if peer.episode.state is Episode.LOADING:
                     self._episode_goes_on(peer)
             elif self._holds_for_traffic_manager(call):
+                if peer.held_tick:
+                    return  # of another thread of the same client
                 peer.pause.touch(time.monotonic())
                 peer.held_tick = peer.waiting.popleft()
             elif methods.may_tick(self._simulation, call) and not self._may_tick():
@@ -312,7 +308,10 @@ class Server:
         return call.name == "tick_cue" and simulation.synchronous and bool(simulation.traffic_managers)
 
     def _answer(self, peer: RpcPeer, call: Call) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s calls %s%s", peer.name, call.name, reprlib.repr(call.params))
         episode_id, xodr = self._simulation.world.episode_id, self._simulation.world.town.xodr
+        frame = self._simulation.world.frame
         reply = methods.answer(peer.session, call)
         self._publish()
         loaded = self._simulation.world.episode_id != episode_id
@@ -325,7 +324,12 @@ class Server:
             peer.episode.loading(time.monotonic())
         elif reply is not None:
             self._deliver(peer, [reply])
+        if self._simulation.world.frame != frame and self._steps_traffic_manager(peer):
+            peer.wake_up.ticked(time.monotonic())
         self._after(peer, call)
+
+    def _steps_traffic_manager(self, peer: RpcPeer) -> bool:
+        return self._simulation.synchronous and bool(peer.session.traffic_manager_ports)
 
     def _after(self, peer: RpcPeer, call: Call) -> None:
         """What an answered call means for those that follow."""
@@ -340,7 +344,7 @@ class Server:
             self._token_given(peer, call.params[0], now)
 
     def _token_given(self, peer: RpcPeer, stream_id: object, now: float) -> None:
-        if isinstance(stream_id, int):
+        if self._simulation.stream_of(stream_id) is not None:
             self._subscriptions.announce(stream_id, now)
         if stream_id == WORLD_STREAM_ID:
             self._quiet_until = 0.0

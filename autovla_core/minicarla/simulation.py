@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from autovla_core.minicarla.recorder.recordings import Recordings
 from autovla_core.minicarla.sensors.camera import Renderer
 from autovla_core.minicarla.sensors.geo import GeoReference
 from autovla_core.minicarla.sensors.hub import SensorHub
-from autovla_core.minicarla.sensors.snapshot import snapshot
+from autovla_core.minicarla.sensors.snapshot import Snapshots
 from autovla_core.minicarla.wire import navmesh, stream
 from autovla_core.minicarla.wire.values import NO_ROTATION, Description, Pose
 from autovla_core.minicarla.world import saved
@@ -41,10 +41,11 @@ FREE_RUNNING_DELTA_S = 0.05  # of an asynchronous world that sets no fixed delta
 
 @dataclass(frozen=True)
 class Traffic:
-    """Vehicles that the server drives by itself, spawned whenever a town is loaded."""
+    """Vehicles that the server drives and walkers that it leads, spawned whenever a town is loaded."""
 
     vehicles: int = 0
     seed: int = 0
+    walkers: int = 0
 
 
 @dataclass(eq=False)
@@ -52,12 +53,25 @@ class Session:
     """One connected client."""
 
     simulation: Simulation
-    traffic_manager_ports: set[int] = field(default_factory=set)
+    name: str = "a client"  # for the log: its number and address
     believes: int | None = None  # an episode that was left, until this client sees the first snapshot of the next
 
     @property
     def world(self) -> World:
         return self.simulation.world
+
+    @property
+    def traffic_manager_ports(self) -> list[int]:
+        """Of the Traffic Managers that live in this client's process."""
+        return [port for port, manager in self.simulation.traffic_managers.items() if manager.owner is self]
+
+
+@dataclass(frozen=True, eq=False)
+class TrafficManager:
+    """A Traffic Manager as its client registered it."""
+
+    host: str
+    owner: Session
 
 
 class Simulation:
@@ -73,12 +87,13 @@ class Simulation:
     ) -> None:
         self.stream_port = stream_port
         self.traffic = traffic or Traffic()
-        self.traffic_managers: dict[int, str] = {}  # port: host, as their clients said
+        self.traffic_managers: dict[int, TrafficManager] = {}  # by port
         self.listeners: dict[int, int] = {}  # stream id: subscribers
         self.outbox: deque[tuple[int, list]] = deque()  # stream id, pieces of a frame
         self.closed_streams: deque[int] = deque()  # of destroyed sensors
         self.uploaded_xodr: str | None = None
         self.recordings = Recordings()
+        self._snapshots = Snapshots()
         self._last_stream_id = stream.WORLD_STREAM_ID
         self._saved: dict[int, tuple[SavedWorld, dict]] = {}  # number: world, sensors
         self._navigation: tuple[str, bytes] | None = None  # file name, bytes
@@ -139,6 +154,9 @@ class Simulation:
         if self.traffic.vehicles:
             spawned = self.world.spawn_traffic(self.traffic.vehicles, self.traffic.seed)
             logger.info("spawned %d vehicles driven by the server", len(spawned))
+        if self.traffic.walkers:
+            led = self.world.spawn_walkers(self.traffic.walkers, self.traffic.seed)
+            logger.info("spawned %d walkers led by the server", len(led))
 
     def navigation_file(self) -> str:
         """Name of the present town's navigation mesh; it tells meshes of different content apart."""
@@ -204,6 +222,15 @@ class Simulation:
         self.sensors.remove(actor_id)
         if actor is not None and actor.stream_id:
             self.closed_streams.append(actor.stream_id)
+
+    def stream_of(self, stream_id: object) -> str | None:
+        """What a living stream carries, in words; None if there is no such stream."""
+        if isinstance(stream_id, bool) or not isinstance(stream_id, int) or stream_id <= 0:
+            return None
+        if stream_id == stream.WORLD_STREAM_ID:
+            return "the world"
+        found = (a for a in self.world.actors.values() if a.stream_id == stream_id)
+        return next((f"{actor.type_id} {actor.id}" for actor in found), None)
 
     # ---------------------------------------------------------------------------- saved states
 
@@ -271,12 +298,17 @@ class Simulation:
     def _episode_state(self, delta_s: float) -> list:
         world = self.world
         header = stream.Header(stream.WORLD_OBSERVER, world.frame, world.time, NO_ROTATION, NO_ROTATION)
-        payload = snapshot(
-            world.episode_id, world.actors.values(), delta_s, self._wall_clock(), map_changed=world.map_changed
+        payload = self._snapshots.encode(
+            world.episode_id,
+            world.actors.values(),
+            delta_s,
+            self._wall_clock(),
+            map_changed=world.map_changed,
+            lights_changed=world.lights_changed,
         )
         return stream.frame(header, payload)
 
     def forget(self, session: Session) -> None:
         """A client left: the Traffic Managers that lived in its process are gone."""
         for port in session.traffic_manager_ports:
-            self.traffic_managers.pop(port, None)
+            del self.traffic_managers[port]

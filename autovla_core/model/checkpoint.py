@@ -55,7 +55,10 @@ def save(
     """Write a model folder with bfloat16 weights; it appears, or replaces an older one, when complete."""
     with writing(folder) as partial:
         hub_logging.disable_progress_bar()
-        weights = {name: tensor.detach().to("cpu", torch.bfloat16) for name, tensor in model.state_dict().items()}
+        laid = {name: tensor.detach().to("cpu", torch.bfloat16) for name, tensor in model.state_dict().items()}
+        weights = {
+            name: tensor.contiguous() for name, tensor in laid.items()
+        }  # a decoder may have laid them its own way
         if model.config.tie_word_embeddings:
             del weights["lm_head.weight"]  # the same rows as the input embedding
         model.save_pretrained(partial, state_dict=weights)
@@ -71,7 +74,8 @@ def writing(folder: str | Path) -> Iterator[Path]:
     """A folder to fill under a temporary name; it takes the place of ``folder`` at the end, or nothing happened.
 
     Raises:
-        CheckpointError: ``folder`` holds something else than a model or adapter of ours, which would be lost.
+        CheckpointError: ``folder`` holds something else than a model or adapter of ours, which would be lost, or it
+            cannot be written (a full disk).
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not any((folder / name).is_file() for name in REPLACEABLE):
@@ -81,6 +85,9 @@ def writing(folder: str | Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(f"{folder} cannot be written: {error}; what stood there is as it was") from None
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # gigabytes, for a large model
         raise

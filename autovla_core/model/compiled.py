@@ -7,37 +7,32 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from autovla_core.model.tables import TextWeights
+from autovla_core.model.tables import LayerWeights, in_halves
 
 
 class CompiledSteps:
-    """``kernel.read_token`` over the decoder's own memory."""
+    """``kernels.steps`` over the decoder's own memory."""
 
-    def __init__(self, weights: TextWeights, last_norm: torch.Tensor, size: int, eps: float) -> None:
-        from autovla_core.model import kernel  # numba is slow to import; only small models need it
+    def __init__(self, weights: LayerWeights, last_norm: torch.Tensor, size: int, eps: float) -> None:
+        from autovla_core.model.kernels import steps  # numba is slow to import; only small models need it
 
+        self._read, self._write, self._eps, self._weights = steps.read_token, steps.write_actions, eps, weights
         layers, _, joint = weights.qkv.shape
         bias = torch.zeros(layers, joint) if weights.qkv_bias is None else weights.qkv_bias
         qk_norm = torch.zeros(layers, 0, size) if weights.qk_norm is None else weights.qk_norm
-        tables = weights.norms, weights.qkv, bias, qk_norm, weights.out, weights.gate_up, weights.down, last_norm
-        self._read, self._write, self._eps = kernel.read_token, kernel.write_actions, eps
-        self._normalise, self._rotate = kernel.normalise, kernel.rotate
-        self._tables = tuple(table.detach().numpy() for table in tables)
+        self._vectors = tuple(table.detach().numpy() for table in (weights.norms, bias, qk_norm, last_norm))
 
-    def normal(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """See ``kernel.normalise``."""
-        return torch.from_numpy(self._normalise(x.numpy(), weight.detach().numpy(), self._eps))
-
-    def turn(self, heads: torch.Tensor, count: int, cos: torch.Tensor, sin: torch.Tensor) -> None:
-        """See ``kernel.rotate``."""
-        self._rotate(heads.numpy(), count, cos.view(len(heads), -1).numpy(), sin.view(len(heads), -1).numpy())
+    def refresh(self, head: torch.Tensor) -> None:
+        """The matrices as ``kernels.steps`` reads them fastest, made again after training; ``head``: (D, actions)."""
+        weights, (norms, bias, qk_norm, last) = self._weights, self._vectors
+        qkv, out, gate_up, down, self._head = in_halves(weights.qkv, weights.out, weights.gate_up, weights.down, head)
+        self._tables = norms, qkv, bias, qk_norm, out, gate_up, down, last
 
     def write(
         self,
         hidden: torch.Tensor,
         throws: torch.Tensor,
         temperature: float,
-        head: torch.Tensor,
         embeddings: torch.Tensor,
         starts: Sequence[int],
         cache: np.ndarray,
@@ -47,10 +42,10 @@ class CompiledSteps:
         """See ``LeanDecoder.write_actions``."""
         shape, rows = throws.shape, np.arange(len(starts))
         tokens, log_probs = np.empty(shape, np.int64), np.empty(shape, np.float32)
-        given = hidden.clone(memory_format=torch.contiguous_format), throws, head, embeddings
-        x, chance, head_array, table = (tensor.numpy() for tensor in given)
+        given = hidden.clone(memory_format=torch.contiguous_format), throws, embeddings
+        x, chance, table = (tensor.numpy() for tensor in given)
         memory = np.array(starts), rows, cache, cos, sin
-        self._write(x, chance, temperature, head_array, table, tokens, log_probs, *memory, *self._tables, self._eps)
+        self._write(x, chance, temperature, self._head, table, tokens, log_probs, *memory, *self._tables, self._eps)
         return torch.from_numpy(tokens), torch.from_numpy(log_probs)
 
     def read(

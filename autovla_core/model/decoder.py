@@ -14,15 +14,15 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from autovla_core.model.compiled import CompiledSteps
+from autovla_core.model.compiled_layers import CompiledLayers, is_small
 from autovla_core.model.encoding import Encoder
 from autovla_core.model.graphs import Capture, StepGraphs, cuda_capture
 from autovla_core.model.quantised import quantised
-from autovla_core.model.tables import TextWeights
+from autovla_core.model.tables import LayerWeights
 
 SPARE = 64  # places beyond what was asked for: fixed text of an answer, and rows that wait for others
 GROWTH = 256  # the cache grows by multiples of this
 MOST_COMPILED = 4  # tokens at once that the compiled kernel reads one by one faster than torch reads them together
-WIDEST_COMPILED = 512  # wider models gain nothing from it: their time goes into the sums
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class LeanDecoder:
         Args:
             capture: how a step is captured as a graph; on a GPU ``graphs.cuda_capture`` if not given.
             quantise: read single tokens with weights of one byte, one of ``quantised.KINDS``; empty: no.
-            compiled: read single tokens by ``kernel.py`` where that is faster: small float32 models on a CPU.
+            compiled: read by ``kernels`` where that is faster: small float32 models on a CPU.
 
         Raises:
             CheckpointError: layers that are not plain ones.
@@ -73,7 +73,7 @@ class LeanDecoder:
         text = model.model.language_model
         self._encoder, self._rotary, self._norm = encoder, text.rotary_emb, text.norm.weight
         self._eps = config.rms_norm_eps
-        self._weights = TextWeights.of(text.layers)
+        self._weights = LayerWeights.of_text(text.layers)
         self._count = len(text.layers)
         weights = self._weights
         self._tables = {"qkv": weights.qkv, "out": weights.out, "gate_up": weights.gate_up, "down": weights.down}
@@ -92,10 +92,10 @@ class LeanDecoder:
         if capture is not None:
             self._graphs = StepGraphs(self.step, self.device, width, self._embedding.dtype, capture)
         self._allocate(1, GROWTH)
-        plain = self.device.type == "cpu" and self._embedding.dtype is torch.float32
-        small = compiled and not quantise and plain and width <= WIDEST_COMPILED and capture is None
-        self._compiled = CompiledSteps(self._weights, self._norm, self._size, self._eps) if small else None
-        if small:
+        self._compiled = self._layers = None
+        if compiled and not quantise and capture is None and is_small(model):
+            self._compiled = CompiledSteps(weights, self._norm, self._size, self._eps)
+            self._layers = CompiledLayers(weights, self._heads, self._kv_heads, self._eps)
             self._warm()
 
     @property
@@ -199,7 +199,7 @@ class LeanDecoder:
         rows = self._embedding[first : first + self._encoder.actions].detach()
         chance = torch.zeros(len(hidden), steps, dtype=torch.float64) if throws is None else throws
         tokens, log_probs = self._compiled.write(
-            hidden, chance, temperature, self._action_head, rows, self.lengths, *self._arrays
+            hidden, chance, temperature, rows, self.lengths, *self._arrays
         )
         self.lengths = [length + steps - 1 for length in self.lengths]
         return tokens, log_probs
@@ -222,7 +222,9 @@ class LeanDecoder:
         video_places: torch.Tensor | None = None,
         extra: Sequence[torch.Tensor] = (),
     ) -> torch.Tensor:
-        """The output (B, D) of tokens x (B * T, D) at places ``picks`` (B,) of each row, or at the last."""
+        """The output (B, D) of tokens x (B * T, D) at places ``picks`` (B,) of each row, or at the last; x is used up."""
+        if self._layers is not None and window.places is None:
+            return self._forward_compiled(self._layers, x, window, video_places, extra)
         final, weights = self._count - 1, self._weights
         for number in range(self._count):
             before, after = weights.norms[number]
@@ -237,6 +239,25 @@ class LeanDecoder:
                 x.view(window.batch, window.count, -1)[:, video_places] += extra[number]
         return self._normal(x, self._norm)
 
+    def _forward_compiled(
+        self,
+        layers: CompiledLayers,
+        x: torch.Tensor,
+        at: Window,
+        video_places: torch.Tensor | None,
+        extra: Sequence[torch.Tensor],
+    ) -> torch.Tensor:
+        cos, sin = (table[at.start : at.end] for table in self._arrays[1:])
+        final, seen = self._count - 1, slice(0, at.end)
+        for number in range(self._count):
+            last = number == final  # nobody reads what the last layer says elsewhere
+            stretch = slice(at.count - 1 if last else 0, at.count), seen
+            memory = self._cache[number, : at.batch]
+            x = layers.through(number, x, cos, sin, memory, at.start, [stretch], causal=True, last=last)
+            if number < len(extra) and not last:
+                x.view(at.batch, at.count, -1)[:, video_places] += extra[number]
+        return layers.normal(x, self._norm)
+
     def _attention(self, number: int, x: torch.Tensor, at: Window) -> torch.Tensor:
         """Mixed values (B * T, heads * size), after writing the new keys and values."""
         heads, size, weights = self._heads, self._size, self._weights
@@ -248,7 +269,8 @@ class LeanDecoder:
             query_norm, key_norm = weights.qk_norm[number]
             joint[:, :, :heads] = functional.rms_norm(joint[:, :, :heads], (size,), query_norm, self._eps)
             turned[:, :, heads:] = functional.rms_norm(turned[:, :, heads:], (size,), key_norm, self._eps)
-        self._turn(joint, turned, at)
+        swapped = turned.unflatten(-1, (2, size // 2)).flip(-2).flatten(-2)
+        turned.mul_(at.cos).addcmul_(swapped, at.sin)
         cache = self._cache[number, : at.batch]
         if at.places is None:
             cache[:, :, at.start : at.end] = joint[:, :, heads:].transpose(1, 2)
@@ -276,17 +298,7 @@ class LeanDecoder:
 
     def _normal(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Rows (N, D) by their root mean square, times weight."""
-        if self._compiled is not None:
-            return self._compiled.normal(x, weight)
         return functional.rms_norm(x, x.shape[-1:], weight, self._eps)
-
-    def _turn(self, joint: torch.Tensor, turned: torch.Tensor, at: Window) -> None:
-        """Rotate queries and keys ``turned``, a part of joint (B, T, heads, size), in place."""
-        if self._compiled is not None and at.batch == 1:
-            self._compiled.turn(joint[0], turned.shape[2], at.cos, at.sin)
-            return
-        swapped = turned.unflatten(-1, (2, self._size // 2)).flip(-2).flatten(-2)
-        turned.mul_(at.cos).addcmul_(swapped, at.sin)
 
     def _slice(self, batch: int, start: int, count: int) -> Window:
         end = start + count
@@ -306,6 +318,8 @@ class LeanDecoder:
         if version != self._version:
             first = self._encoder.first_action
             self._action_head = self._head[first : first + self._encoder.actions].detach().t().contiguous()
+            if self._compiled is not None:
+                self._compiled.refresh(self._action_head)
             self._version, self._prefix = version, ()  # the prefix was read with weights that are no more
 
     def _read_prefix(self, ids: torch.Tensor) -> int:

@@ -57,6 +57,7 @@ class Encoder:
         grids: (pairs, rows, columns) of patches of each camera's clip.
         video_places: (V,) where the clips stand in every prompt, camera by camera, pair by pair.
         stamped: each pair of images has its time in the prompt.
+        pixels: how bytes become the tower's input.
         fast_ids, slow_ids, close_ids, suffix_ids: fixed texts of an answer.
     """
 
@@ -76,8 +77,8 @@ class Encoder:
         self._tokenizer = tokenizer
         self._lock = threading.Lock()  # Hugging Face's fast tokenizers fail when two threads call one
         self._model = model
-        self._pixels = pixels_of(model)
-        self.grids = tuple(grid_of(CLIP_IMAGES, c.height, c.width, self._pixels.patch) for c in cameras)
+        self.pixels = pixels_of(model)
+        self.grids = tuple(grid_of(CLIP_IMAGES, c.height, c.width, self.pixels.patch) for c in cameras)
         self.stamped = family_of(model).stamped
         self._videos = [video_text(family_of(model), int(np.prod(grid)) // MERGE**2) for grid in self.grids]
         self.fast_ids = self.ids(wording.fast_prefix)
@@ -115,7 +116,7 @@ class Encoder:
         self, clips: Mapping[str, torch.Tensor], brighten: tuple[torch.Tensor, torch.Tensor] | None = None
     ) -> torch.Tensor:
         """Patches (B * P, 1176) of clips {camera: (B, T, H, W, 3) uint8}, sample by sample, camera by camera."""
-        parts = [pixel_patches(clips[camera], brighten, self._pixels) for camera in self.camera_ids]
+        parts = [pixel_patches(clips[camera], brighten, self.pixels) for camera in self.camera_ids]
         return torch.cat(parts, dim=1).flatten(0, 1)
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -31,19 +31,25 @@ def pixel_patches(
     Args:
         brighten: gain (N,) and offset (N,) that each clip's bytes are put through first, for training.
     """
-    count, images, height, width, _ = clips.shape
-    patch, cell = pixels.patch, pixels.cell
-    if images % PAIR or height % cell or width % cell:
-        raise ValueError(f"clips are {tuple(clips.shape)}, expected (N, even, multiple of {cell}, same, 3)")
-    blocks = clips.reshape(
-        count, images // PAIR, PAIR, height // cell, MERGE, patch, width // cell, MERGE, patch, 3
-    ).permute(0, 1, 3, 6, 4, 7, 9, 2, 5, 8)
-    values = blocks.reshape(count, -1, 3, PAIR * patch * patch).float()  # bytes move faster than floats: permute first
-    gain, offset = scale(pixels)
+    blocks = patch_blocks(clips, pixels)
+    values = blocks.reshape(len(clips), -1, 3, PAIR * pixels.patch**2).float()  # bytes move faster: cut first
+    gain, offset = (each.to(values.device) for each in scale(pixels))
     if brighten is not None:
         offset = offset + gain * brighten[1].view(-1, 1, 1, 1)
         gain = gain * brighten[0].view(-1, 1, 1, 1)
     return values.mul_(gain).add_(offset).flatten(2)
+
+
+def patch_blocks(clips: torch.Tensor, pixels: Pixels) -> torch.Tensor:
+    """A view (N, T/2, H/2p, W/2p, 2, 2, 3, 2, p, p) of clips (N, T, H, W, 3): patches in the tower's order, each by
+    colour, image, row and column."""
+    count, images, height, width, _ = clips.shape
+    patch, cell = pixels.patch, pixels.cell
+    if images % PAIR or height % cell or width % cell:
+        raise ValueError(f"clips are {tuple(clips.shape)}, expected (N, even, multiple of {cell}, same, 3)")
+    return clips.reshape(
+        count, images // PAIR, PAIR, height // cell, MERGE, patch, width // cell, MERGE, patch, 3
+    ).permute(0, 1, 3, 6, 4, 7, 9, 2, 5, 8)
 
 
 def grid_of(images: int, height: int, width: int, patch: int = PATCH) -> tuple[int, int, int]:

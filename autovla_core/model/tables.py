@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,19 +15,22 @@ from autovla_core.errors import CheckpointError
 
 
 @dataclass(frozen=True)
-class TextWeights:
+class LayerWeights:
     """Weights of all L layers, matrices as (L, in, out); q, k, v and gate, up are one matrix each."""
 
     norms: torch.Tensor  # (L, 2, D) before attention and before the MLP
     qkv: torch.Tensor
-    qkv_bias: torch.Tensor | None  # (L, out)
-    qk_norm: torch.Tensor | None  # (L, 2, head size), Qwen3 only
     out: torch.Tensor
     gate_up: torch.Tensor
     down: torch.Tensor
+    qkv_bias: torch.Tensor | None = None  # (L, out), and so on
+    out_bias: torch.Tensor | None = None
+    gate_up_bias: torch.Tensor | None = None
+    down_bias: torch.Tensor | None = None
+    qk_norm: torch.Tensor | None = None  # (L, 2, head size), Qwen3 only
 
     @classmethod
-    def of(cls, layers: Sequence[nn.Module]) -> TextWeights:
+    def of_text(cls, layers: Sequence[nn.Module]) -> LayerWeights:
         """Of the library's decoder layers.
 
         Raises:
@@ -49,6 +53,32 @@ class TextWeights:
             gate_up=matrices([(part.gate_proj, part.up_proj) for part in mlp]),
             down=matrices([(part.down_proj,) for part in mlp]),
         )
+
+    @classmethod
+    def of_tower(cls, blocks: Sequence[nn.Module]) -> LayerWeights:
+        """Of the library's blocks of a Qwen2.5-VL tower.
+
+        Raises:
+            CheckpointError: layers that are not plain ones.
+        """
+        ways = {
+            "qkv": [(block.attn.qkv,) for block in blocks],
+            "out": [(block.attn.proj,) for block in blocks],
+            "gate_up": [(block.mlp.gate_proj, block.mlp.up_proj) for block in blocks],
+            "down": [(block.mlp.down_proj,) for block in blocks],
+        }
+        norms = vectors([(block.norm1, block.norm2) for block in blocks], "weight").unflatten(1, (2, -1))
+        biases = {f"{name}_bias": vectors(parts, "bias") for name, parts in ways.items()}
+        return cls(norms=norms, **{name: matrices(parts) for name, parts in ways.items()}, **biases)
+
+
+def in_halves(*tables: torch.Tensor) -> tuple[np.ndarray, ...]:
+    """Matrices (..., in, out) float32 as (..., in / 2, out) uint32, two bfloat16 each, if every weight is one and no
+    ``in`` is odd; else as they are. Rows 2 i lie in the lower halves, rows 2 i + 1 in the upper."""
+    bits = [table.detach().numpy().view(np.uint32) for table in tables]
+    if any(each.shape[-2] % 2 or (each & 0xFFFF).any() for each in bits):
+        return tuple(table.detach().numpy() for table in tables)
+    return tuple(each[..., 0::2, :] >> 16 | each[..., 1::2, :] for each in bits)
 
 
 def matrices(layers: Sequence[Sequence[nn.Module]]) -> torch.Tensor:

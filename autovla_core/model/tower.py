@@ -3,8 +3,9 @@ on the size of the pictures alone worked out once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
@@ -67,17 +68,18 @@ class LeanTower:
         outs = [(m.linear_fc2,) if self._stamped else (m.down_proj,) for m in mlps]
         self._in, self._in_bias = matrices(ins), vectors(ins, "bias")
         self._down, self._down_bias = matrices(outs), vectors(outs, "bias")
-        self._layout = lru_cache(maxsize=8)(self._make_layout)
+        self._layout = lru_cache(maxsize=8)(partial(make_layout, self._tower, encoder))
         self._full = set(range(len(blocks))) if self._stamped else set(self._tower.fullatt_block_indexes)
         self._deep = list(self._tower.deepstack_visual_indexes) if self._stamped else []
         weight = self._tower.patch_embed.proj.weight
         self._embed, self._embed_bias = weight.view(weight.shape[0], -1), self._tower.patch_embed.proj.bias
 
     @torch.inference_mode()
-    def __call__(self, patches: torch.Tensor, pairs: int) -> tuple[torch.Tensor, ...]:
-        """Features (V, D) of patches (N, P) of ``pairs`` pairs of images of every camera; for Qwen3-VL more follow."""
+    def __call__(self, clips: Mapping[str, torch.Tensor], pairs: int) -> tuple[torch.Tensor, ...]:
+        """Features (V, D) of clips {camera: (pairs, 2, H, W, 3) uint8}; for Qwen3-VL more follow."""
         layout = self._layout(pairs)
-        x = functional.linear(patches.to(self._embed.dtype), self._embed, self._embed_bias)
+        patches = self._encoder.patches(clips).to(self._embed)
+        x = functional.linear(patches, self._embed, self._embed_bias)
         if layout.table is not None:
             x = x + layout.table
         if layout.order is not None:
@@ -120,30 +122,38 @@ class LeanTower:
             mixed[part.places] = _within(query[part.places], key[part.places], value[part.places], part)
         return mixed
 
-    def _make_layout(self, pairs: int) -> Layout:
-        indices = self._encoder.pair_indices(pairs)
-        device = self._embed.device
-        cos, sin = self._tower.rotary_pos_emb(self._embed, indices["position_ids"])
-        order = indices.get("window_index")
-        if order is not None and torch.equal(order, torch.arange(len(order), device=order.device)):
-            order = None
-        if order is not None:
-            cos, sin = (part.view(-1, UNIT, part.shape[-1])[order].flatten(0, 1) for part in (cos, sin))
-        sign = torch.ones_like(cos[0])
-        sign[: len(sign) // 2] = -1.0
-        table = None
-        if self._stamped:
-            taps = self._tower.pos_embed(indices["interp_indices"]) * indices["interp_weights"][:, :, None]
-            table = taps.sum(1).to(self._embed.dtype)
-        return Layout(
-            order,
-            None if order is None else torch.argsort(order),
-            cos[:, None, None].float(),
-            (sin * sign)[:, None, None].float(),
-            _segments(indices["cu_seqlens"], device),
-            _segments(indices.get("cu_window_seqlens", indices["cu_seqlens"]), device),
-            table,
-        )
+
+def make_layout(tower: nn.Module, encoder: Encoder, pairs: int) -> Layout:
+    """What follows from ``pairs`` pairs of images of every camera."""
+    indices = encoder.pair_indices(pairs)
+    weight = tower.patch_embed.proj.weight
+    cos, sin = tower.rotary_pos_emb(weight, indices["position_ids"])
+    order = indices.get("window_index")
+    if order is not None and torch.equal(order, torch.arange(len(order), device=order.device)):
+        order = None
+    if order is not None:
+        cos, sin = (part.view(-1, UNIT, part.shape[-1])[order].flatten(0, 1) for part in (cos, sin))
+    sign = torch.ones_like(cos[0])
+    sign[: len(sign) // 2] = -1.0
+    table = None
+    if encoder.stamped:
+        taps = tower.pos_embed(indices["interp_indices"]) * indices["interp_weights"][:, :, None]
+        table = taps.sum(1).to(weight.dtype)
+    return Layout(
+        order,
+        None if order is None else torch.argsort(order),
+        cos[:, None, None].float(),
+        (sin * sign)[:, None, None].float(),
+        _segments(indices["cu_seqlens"], weight.device),
+        _segments(indices.get("cu_window_seqlens", indices["cu_seqlens"]), weight.device),
+        table,
+    )
+
+
+def stretch_ends(ends: torch.Tensor) -> list[tuple[int, int]]:
+    """(start, end) of every stretch between cumulative ``ends`` (C + 1,)."""
+    ends = torch.unique_consecutive(ends.cpu()).tolist()
+    return list(zip(ends[:-1], ends[1:]))
 
 
 def _within(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, part: Segments) -> torch.Tensor:

@@ -266,9 +266,12 @@ def test_a_server_that_dies_gives_the_official_record_and_a_log_up_to_the_last_t
 
 
 def test_the_run_goes_on_with_a_fresh_server_and_a_bad_route_costs_itself_alone(tmp_path, monkeypatch):
-    """The first drive kills its server; the second has no town; the third is driven."""
+    """The first route kills its servers, both times; the second has no town; the third is driven."""
+    from autovla_core.carla_bridge import session
     from autovla_core.evaluation import evaluator
 
+    monkeypatch.setattr(session, "TICK_TIMEOUT_S", 8.0)  # of 20, so that the test is short
+    monkeypatch.setattr(session, "GONE_TIMEOUT_S", 0.2)
     jobs = [
         Job(dataclasses.replace(ROUTE, id=id, town=town), 0, 5)
         for id, town in (("killed", "Havenbrook"), ("nowhere", "Atlantis"), ("driven", "Havenbrook"))
@@ -287,8 +290,9 @@ def test_the_run_goes_on_with_a_fresh_server_and_a_bad_route_costs_itself_alone(
     assert [record.status for record in records] == [CRASHED, CRASHED, "Failed - TickRuntime"]
     assert "ended by itself (signal SIGKILL)" in records[0].detail
     assert "the simulator has no town 'Atlantis'; it has" in records[1].detail
-    assert ports[0] != ports[1] == ports[2]
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["RouteScenario_driven_rep0", "RouteScenario_killed_rep0"]
+    assert len(set(ports[:3])) == 3 and ports[2] == ports[3]
+    logs = ["RouteScenario_driven_rep0", "RouteScenario_killed_rep0"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == [*logs, "superseded"]  # what the first attempt left
     assert json.loads((tmp_path / "RouteScenario_driven_rep0" / FLIGHT_FILE).read_text())["seed"] == 5
 
 
@@ -319,7 +323,20 @@ def test_a_machine_on_which_no_simulator_lasts_ends_the_run(monkeypatch):
     records: list[Record] = []
     with pytest.raises(SimulatorError, match="3 drives in a row were lost, the last one: gone"):
         drive_jobs(run_of(BASELINE), [Job(ROUTE, k, k) for k in range(9)], records.append)
-    assert len(records) == 3
+    assert [record.route_id for record in records] == [Job(ROUTE, k, k).route_id for k in range(2)]
+
+
+def test_an_agent_that_falls_silent_once_is_driven_again_on_the_same_simulator(monkeypatch):
+    from autovla_core.evaluation import evaluator
+
+    well = dataclasses.replace(evaluator._undriven(run_of(BASELINE), Job(ROUTE, 0, 0), ""), status="Perfect")
+    silent = dataclasses.replace(well, status="Failed - Agent crashed", detail="AgentSilent: no answer within 600 s")
+    told, opened = iter([silent, well, silent, silent]), []
+    monkeypatch.setattr(evaluator, "drive", lambda *_, **__: next(told))
+    monkeypatch.setattr(evaluator, "simulator", lambda *where: opened.append(1) or contextlib.nullcontext())
+    records: list[Record] = []
+    drive_jobs(run_of(BASELINE), [Job(ROUTE, k, k) for k in range(2)], records.append)
+    assert records == [well, silent] and len(opened) == 1
 
 
 def _server_on(port: int) -> int:

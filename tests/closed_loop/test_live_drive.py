@@ -15,7 +15,7 @@ from autovla_core.evaluation.agent_file import load_agent_class
 from autovla_core.evaluation.episode import EpisodeConfig
 from autovla_core.evaluation.evaluator import Job, Run, drive, simulator
 from autovla_core.evaluation.guidance import GuidedPlanner
-from autovla_core.evaluation.live import Live
+from autovla_core.evaluation.live import Live, Pace
 from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.watching import TickFacts
 from autovla_core.view import hud
@@ -60,6 +60,8 @@ class Scripted(Live):
                 "cloudiness": world.get_weather().cloudiness,
                 "fan": len(planner.fan) if isinstance(planner, GuidedPlanner) else None,
                 "plan": self._scenery.agent.driver.plan,
+                "moved": float(np.hypot(*facts.moment.position[:2] - self._scenery.track.points[0][:2])),
+                "gear": self._scenery.ego.get_control().gear,
                 "due": self._clock(),
             }
 
@@ -78,8 +80,8 @@ def test_a_person_changes_weather_obstacle_thinking_pace_and_route(window: Windo
         8: [pygame.K_o],
         12: [pygame.K_t, pygame.K_t],  # fast, then slow
         24: [pygame.K_t, pygame.K_t, pygame.K_s, pygame.K_p],  # adaptive, then as configured; half the pace
-        26: [pygame.K_m],
-        30: [pygame.K_SPACE, pygame.K_r],
+        26: [pygame.K_m, pygame.K_q],
+        30: [pygame.K_TAB, pygame.K_r],
     }
     clock, pictures = Clock(), []
     run = Run(*AGENT, EpisodeConfig(traffic=0))
@@ -97,7 +99,43 @@ def test_a_person_changes_weather_obstacle_thinking_pace_and_route(window: Windo
     assert seen[22]["plan"].thinking_tokens > 0 and live.person.wish.mode == ""
     assert seen[23]["due"] - seen[22]["due"] == pytest.approx(0.05)
     assert seen[26]["due"] - seen[25]["due"] == pytest.approx(0.1), "half of real time"
-    assert live.controls[29] == Control(), "nobody holds an arrow key"
+    assert live.controls[29] == Control(reverse=True), "nobody holds an arrow key"
+    assert seen[25]["gear"] == 1 and seen[29]["gear"] == -1, "the car is in the gear that was asked for"
+    assert live.pace.ticks == 30 and "ticks/s, real time is 20" in live.pace.said()
     assert [file.name for file in tmp_path.iterdir()] == ["live_0001.25.png"]
     assert len(pictures) == pytest.approx(31 / 2, abs=1) and pictures[0].shape == (720, 1280, 3)
     assert np.abs(pictures[-1].astype(int) - pictures[0]).mean() > 1.0
+
+
+def test_the_achieved_rate_leaves_pauses_out():
+    clock = Clock()
+    pace = Pace(clock)
+    for tick in range(41):  # 10 ticks a second of the wall, with half a minute of pause after the 20th
+        pace.update(0.05 * tick)
+        if tick == 20:
+            clock.sleep(30.0)
+            pace.interrupt()
+        clock.sleep(0.1)
+    pace.waited_s = 1.95
+    assert pace.said().startswith("39 ticks in 3.9 s without pauses: 10.0 ticks/s, real time is 20; 50 % of it waited")
+    assert pace.share == pytest.approx(0.5)
+    assert Pace(clock).said() == "too short to tell how fast it ran"
+
+
+def test_the_hand_brake_holds_the_car_for_a_person(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full throttle throughout, the hand brake until tick 20."""
+    clock, held = Clock(), {"brake": True}
+    monkeypatch.setattr(Window, "hand_brake", property(lambda self: self.keys.manual and held["brake"]))
+    monkeypatch.setattr(Window, "manual_control", lambda self, dt: Control(throttle=0.6))
+
+    class Releasing(Scripted):
+        def tick(self, facts: TickFacts) -> None:
+            held["brake"] = facts.number < 20
+            super().tick(facts)
+
+    run = Run(*AGENT, EpisodeConfig(traffic=0))
+    with simulator(run.host, run.port) as there:
+        live = Releasing({0: [pygame.K_m]}, window, "test", clock, clock.sleep, 50)
+        drive(run, load_agent_class(run.agent), there, Job(ROUTE, 0, 1), [live], live)
+    away = [live.seen[number]["moved"] for number in (3, 20, 49)]
+    assert away[1] - away[0] < 0.3 and away[2] - away[1] > 1.0, away

@@ -60,19 +60,43 @@ def test_the_same_seed_gives_the_same_routes_whatever_else_is_asked_for(towns, r
     assert other.carla_points != alone.carla_points
 
 
-def test_the_trigger_lies_on_the_way_and_no_position_deep_inside_a_junction(routes):
+def test_the_trigger_lies_on_the_way_and_no_position_in_a_junction_or_at_its_edge(routes):
     for route in routes:
         opendrive = (TOWNS / f"{route.town}.xodr").read_text(encoding="utf-8")
         road_map = MAPS.setdefault(route.town, carla.Map(route.town, opendrive))
         trigger = carla.Location(*route.scenarios[0].carla_trigger[:3])
         points = [carla.Location(*point) for point in route.carla_points]
         assert min(trigger.distance(point) for point in points) < 12.0, route.scenarios[0].type
-        for inside in filter(lambda w: w.is_junction, map(road_map.get_waypoint, points)):  # at most at its border
-            around = [*inside.next(2.5), *inside.previous(2.5)]
-            assert not all(w.is_junction for w in around), route.scenarios[0].type
+        for here in map(road_map.get_waypoint, points):
+            around = [here, *here.next(0.5), *here.previous(0.5)]
+            assert not any(w.is_junction for w in around), route.scenarios[0].type
 
 
 MAPS: dict[str, carla.Map] = {}
+
+
+def test_streams_that_must_be_crossed_by_the_oncoming_lane_leave_long_gaps_too(routes):
+    for route in routes:
+        scenario = route.scenarios[0]
+        gap = scenario.parameters.get("frequency", {})
+        if "to" in gap:
+            assert 30.0 <= float(gap["from"]) <= 70.0 and float(gap["to"]) >= float(gap["from"]) + 45.0, scenario.type
+
+
+def test_a_stream_that_must_be_crossed_leaves_gaps_of_three_seconds(towns):
+    """Cars of 4.8 m that wait for nobody; a start across one lane takes that long."""
+    crossed = ("InterurbanActorFlow", "InterurbanAdvancedActorFlow")
+    crossed += ("NonSignalizedJunctionLeftTurn", "SignalizedJunctionLeftTurn")
+    for route in draw_routes(towns, crossed, 4, WEATHER, seed=3).routes:
+        given = route.scenarios[0].parameters
+        longest_m, speed = float(given["source_dist_interval"]["to"]), float(given["flow_speed"]["value"])
+        assert (longest_m - 4.8) / speed > 3.0, route.scenarios[0]
+
+
+def test_a_flow_is_entered_only_where_every_oncoming_lane_turns_into_the_same_road(towns):
+    """In Ironmere ten of the lit approaches with oncoming traffic face a lane that only goes straight on."""
+    across, into = "SignalizedJunctionLeftTurn", "SignalizedJunctionLeftTurnEnterFlow"
+    assert [len(list(TYPES[type](towns[0]))) for type in (across, into)] == [30, 20]
 
 
 def test_a_type_without_a_place_is_named_and_an_unknown_one_refused():

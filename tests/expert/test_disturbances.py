@@ -12,11 +12,17 @@ import pytest
 from autovla_core import footprints
 from autovla_core.contracts import Actor, Scene
 from autovla_core.control.bicycle import DT_S, Bicycle
+from autovla_core.expert.conflicts import UNDER_WAY, caution_of, conflicts
 from autovla_core.expert.detour import BESIDE, ONCOMING, OWN, Detour, offsets, ramp_for
 from autovla_core.expert.expert import Expert, ExpertDecision
-from autovla_core.expert.obstacles import Extent, Obstruction
+from autovla_core.expert.hazards import nearby
+from autovla_core.expert.obstacles import Extent, Obstruction, StandWatch
 from autovla_core.expert.overtaking import EgoState, Overtaking, plan_detour, seconds_to_cover
+from autovla_core.expert.path import build_path
+from autovla_core.expert.rollout import Start
+from autovla_core.expert.rollout import drive as roll_out
 from autovla_core.expert.scene import RoadScene, Room
+from autovla_core.expert.speed import SpeedConfig
 from autovla_core.route.plan import RoutePlan, from_poses
 
 LENGTH, WIDTH, LIMIT, LANE = 4.9, 1.84, 40 / 3.6, 3.5
@@ -124,6 +130,32 @@ def test_through_the_oncoming_lane_it_waits_for_a_gap_that_is_long_enough():
     assert log.s[-1] > 100.0 and abs(log.offset[-1]) < 0.2
 
 
+def test_along_a_row_of_cars_it_does_not_linger_on_the_oncoming_lane():
+    log = drive(24.0, lambda t: [car_at(7 + k, 60.0 + 12.0 * k, -1.2) for k in range(4)])
+    assert not log.hit and log.s[-1] > 120.0
+    facing = [v for v, offset in zip(log.speed, log.offset) if offset > 1.0]
+    assert 0.8 * LIMIT < max(facing) < 1.02 * LIMIT  # it cruises at 0.72 of the limit
+
+
+def test_who_has_waited_long_for_a_stream_takes_a_shorter_gap():
+    asked = [caution_of(False, waited_s) for waited_s in (-math.inf, 19.0, 21.0, 41.0)]
+    assert [caution.shift for caution in asked] == [3, 3, 2, 1] and caution_of(True, 0.0) == UNDER_WAY
+    assert [caution.presses for caution in asked] == [False, False, True, True]
+
+
+def test_who_presses_drives_before_those_who_can_still_stop_but_not_before_a_stream():
+    """A car crosses the ego's way 12 m ahead: at 6 m/s it is there 3 s from now, in time to stop."""
+    path, rollout = build_path(route(), 2.0, 2.0, 20.0), Start(0.0, 0.0, 0.0, 4.0, 0.0, 0.0, LENGTH / 2)
+    rollout = roll_out(path, rollout, [], 4.0, SpeedConfig())
+    crossing = nearby([car_at(7, 12.0, -18.0, math.pi / 2, 6.0)], {}, path, 0.0, WIDTH / 2)
+
+    def stops(lawless: frozenset[int], presses: bool) -> int:
+        bold = replace(UNDER_WAY, presses=presses)
+        return len(conflicts(crossing, rollout, LENGTH / 2, WIDTH, None, SpeedConfig(), lawless, {}, bold))
+
+    assert [stops(frozenset(), False), stops(frozenset(), True), stops(frozenset({7}), True)] == [1, 0, 1]
+
+
 def test_with_the_oncoming_lane_free_it_does_not_wait():
     log = drive(20.0, standing)
     assert not log.hit and log.s[-1] > 90.0
@@ -140,6 +172,18 @@ def test_a_car_that_was_seen_driving_is_waited_for_and_not_overtaken():
     assert not log.hit and log.speed[-1] == 0.0
     assert max(np.abs(log.offset)) < 0.3
     assert ("lead", 7) in log.reasons()
+
+
+def test_a_cyclist_who_rode_and_stopped_counts_as_standing_and_a_car_does_not():
+    """Both drive for 2 s and stand from then on; a third stands all the time."""
+    watch, seen = StandWatch(), {}
+    for t in np.arange(0.0, 6.0, 0.5):
+        speed = 3.0 if t <= 2.0 else 0.0
+        actors = (car_at(1, 20.0, 0.0, speed=speed, kind="bicycle"), car_at(2, 40.0, 0.0, speed=speed), *standing(t))
+        plain = (t, np.zeros(3), 0.0, 0.0, LENGTH, WIDTH, LIMIT, actors, ())
+        for id in watch.update(RoadScene(*plain, staged=frozenset({1, 2, 7}))):
+            seen.setdefault(id, t)
+    assert seen == {7: 1.0, 1: 5.0}
 
 
 @pytest.mark.parametrize("side", [-1.0, 1.0])

@@ -164,6 +164,16 @@ def test_switched_off_collisions_let_cars_pass(eight):
     assert one.location[0] > other.location[0]
 
 
+def test_a_car_drives_over_dirt_on_the_road(eight):
+    world = World(eight)
+    car = spawn(world, -150.0, 50.0)
+    dirt = world.spawn("static.prop.dirtdebris01", {}, (-144.0, 50.0, 0.0), (0.0, 90.0, 0.0))
+    world.step(DT)
+    acts.set_target_velocity(car, (12.0, 0.0, 0.0))
+    assert drive(world, 30) == []
+    assert car.location[0] > dirt.location[0]
+
+
 def test_a_prop_stops_a_car_and_is_named(eight):
     world = World(eight)
     car = spawn(world, -150.0, 50.0)

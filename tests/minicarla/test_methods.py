@@ -233,6 +233,28 @@ def test_a_traffic_manager_is_forgotten_with_its_client(simulation: Simulation) 
     assert value(other, "is_traffic_manager_running", 8000) is False
 
 
+def test_a_port_that_another_client_freed_and_a_third_took_stays_when_its_first_owner_leaves(
+    simulation: Simulation,
+) -> None:
+    first, second, third = (Session(simulation) for _ in range(3))
+    value(first, "add_traffic_manager_running", ["", 8000])
+    assert value(second, "destroy_traffic_manager", 8000) is True
+    assert first.traffic_manager_ports == []
+    value(third, "add_traffic_manager_running", ["", 8000])
+    simulation.forget(first)
+    assert third.traffic_manager_ports == [8000]
+    simulation.forget(third)
+    assert value(first, "is_traffic_manager_running", 8000) is False
+
+
+def test_light_bits_that_other_clients_could_not_read_are_refused(session: Session) -> None:
+    car = spawn(session, "vehicle.audi.tt", 11)
+    assert "0..4294967295" in failure(session, "set_vehicle_light_state", car, [2**40])
+    ask(session, "set_vehicle_light_state", car, [2**32 - 1])
+    assert [car, 2**32 - 1] in value(session, "get_vehicle_light_states")
+    value(session, "destroy_actor", car)
+
+
 def test_settings_wait_for_a_snapshot_without_the_dead_if_a_traffic_manager_looks(session: Session) -> None:
     value(session, "add_traffic_manager_running", ["", 8100])
     car = spawn(session, "vehicle.audi.tt", 7)

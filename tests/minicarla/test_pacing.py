@@ -94,3 +94,22 @@ def test_two_ticks_after_a_change_of_map_the_traffic_manager_is_ready() -> None:
     assert not change.settling
     change.loading(now=10.0)
     assert change.late(now=10.2)
+
+
+def test_silence_after_a_tick_is_suspected_once() -> None:
+    wake_up = pacing.LostWakeUp(silence_s=10.0)
+    assert not wake_up.suspected(100.0), "nobody ticked"
+    wake_up.ticked(100.0)
+    assert not wake_up.suspected(109.9)
+    assert wake_up.suspected(110.0)
+    assert not wake_up.suspected(200.0)
+    wake_up.ticked(300.0)
+    assert wake_up.suspected(310.0)
+
+
+def test_a_slow_script_whose_traffic_manager_is_awake_is_not_suspected() -> None:
+    """After the reply its Traffic Manager asks for the settings; then the script thinks for an hour."""
+    wake_up = pacing.LostWakeUp(silence_s=10.0)
+    wake_up.ticked(100.0)
+    wake_up.heard()
+    assert not wake_up.suspected(3700.0)

@@ -85,7 +85,7 @@ def test_a_schedule_fires_as_often_as_asked_in_spite_of_rounding(interval: float
 def test_a_snapshot_has_119_bytes_an_actor() -> None:
     actors = [Vehicle(7, "vehicle.audi.tt"), Walker(8, "walker.pedestrian.0001"), Actor(9, "spectator")]
     actors += [TrafficLight(10, "traffic.traffic_light", sign_id="901"), TrafficSign(11, "traffic.stop", sign_id="5")]
-    wire = snapshot.snapshot(3, actors, 0.05, 1e9)
+    wire = snapshot.Snapshots().encode(3, actors, 0.05, 1e9)
     assert len(wire) == 36 + 119 * 5
     assert struct.unpack_from("<Q", wire)[0] == 3
     assert [struct.unpack_from("<I", wire, 36 + 119 * i)[0] for i in range(5)] == [7, 8, 9, 10, 11]
@@ -94,22 +94,36 @@ def test_a_snapshot_has_119_bytes_an_actor() -> None:
 def test_a_vehicles_record_holds_its_pedals_and_its_light() -> None:
     vehicle = Vehicle(7, "vehicle.audi.tt", control=VehicleControl(0.5, -0.25, 0.125, True, False, False, 2))
     vehicle.speed_limit_kmh, vehicle.at_light_id, vehicle.at_light_state = 40.0, 10, 0
-    state = snapshot.snapshot(1, [vehicle], 0.05, 0.0)[36 + 65 :]
+    state = snapshot.Snapshots().encode(1, [vehicle], 0.05, 0.0)[36 + 65 :]
     assert struct.unpack_from("<3f???if", state) == (0.5, -0.25, 0.125, True, False, False, 2, 40.0)
     assert (state[23], state[24], struct.unpack_from("<I", state, 25)[0]) == (0, 1, 10)
 
 
 def test_a_lights_record_holds_its_sign_id_times_and_state() -> None:
     light = TrafficLight(10, "traffic.traffic_light", sign_id="901", state=1, green_time=7.0, frozen=True)
-    state = snapshot.snapshot(1, [light], 0.05, 0.0)[36 + 65 :]
+    state = snapshot.Snapshots().encode(1, [light], 0.05, 0.0)[36 + 65 :]
     assert state[:32] == b"901".ljust(32, b"\0")
     assert struct.unpack_from("<f", state, 32)[0] == 7.0
     assert (state[52], state[53]) == (1, 1)
 
 
+def test_a_second_snapshot_tells_what_changed_and_who_came() -> None:
+    vehicle, sign = Vehicle(7, "vehicle.audi.tt"), TrafficSign(11, "traffic.stop", sign_id="5")
+    snapshots = snapshot.Snapshots()
+    before = snapshots.encode(1, [vehicle, sign], 0.05, 0.0)
+    vehicle.control, vehicle.location, sign.location = VehicleControl(throttle=0.5), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)
+    after = snapshots.encode(1, [vehicle, sign], 0.05, 0.0)
+    assert after == snapshot.Snapshots().encode(1, [vehicle, sign], 0.05, 0.0) != before
+    assert struct.unpack_from("<3f", after, 36 + 5) == (1.0, 2.0, 3.0)
+    assert struct.unpack_from("<3f", after, 36 + 119 + 5) == (4.0, 5.0, 6.0)
+    assert struct.unpack_from("<f", after, 36 + 65)[0] == 0.5
+    other = Walker(12, "walker.pedestrian.0001")
+    assert snapshots.encode(1, [sign, other], 0.05, 0.0) == snapshot.Snapshots().encode(1, [sign, other], 0.05, 0.0)
+
+
 @pytest.mark.parametrize("changed", [True, False])
 def test_a_new_map_is_flagged(changed: bool) -> None:
-    wire = snapshot.snapshot(1, [], 0.05, 0.0, map_changed=changed)
+    wire = snapshot.Snapshots().encode(1, [], 0.05, 0.0, map_changed=changed)
     assert bool(struct.unpack_from("<I", wire, 32)[0] & 1) == changed
 
 

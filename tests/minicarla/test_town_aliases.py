@@ -6,8 +6,7 @@ import logging
 
 import pytest
 
-from autovla_core.minicarla import __main__ as program
-from autovla_core.minicarla import town_aliases
+from autovla_core.minicarla import command_line, town_aliases
 from autovla_core.minicarla.handlers import episode
 from autovla_core.minicarla.simulation import Session, Simulation
 from autovla_core.minicarla.town_aliases import ALIASES, AliasingSimulation, nearest, resolve
@@ -73,10 +72,10 @@ def test_with_the_flag_a_client_gets_our_town_under_its_own_name():
 
 
 def test_the_command_line_takes_a_town_of_carla_only_with_the_flag(capsys):
-    assert program._options(["--town", "Town03", "--town-aliases"]).town == "Town03"
+    assert command_line.parse(["--town", "Town03", "--town-aliases"]).options.town == "Town03"
     for arguments in (["--town", "Town03"], ["--town", "Atlantis", "--town-aliases"]):
         with pytest.raises(SystemExit) as ended:
-            program._options(arguments)
+            command_line.parse(arguments)
         assert ended.value.code == 2
     told = capsys.readouterr().err
     assert "no town 'Town03'; choose from Havenbrook" in told

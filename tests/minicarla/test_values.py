@@ -76,6 +76,10 @@ def test_a_vehicle_control_is_clipped_to_what_pedals_can_do() -> None:
         (values.decode_settings, SETTINGS[:-1]),
         (values.decode_settings, [*SETTINGS[:2], [True, -1.0], *SETTINGS[3:]]),
         (values.decode_physics, []),
+        (values.decode_description, [2**63, "x", []]),
+        (values.decode_description, [-1, "x", []]),
+        (values.decode_description, [1, "x", [["a", 256, ""]]]),
+        (values.decode_settings, [*SETTINGS[:5], 2**31, *SETTINGS[6:]]),
     ],
 )
 def test_a_malformed_struct_is_an_error_that_says_so(decode: object, wire: object) -> None:
@@ -112,6 +116,28 @@ def test_a_curve_with_too_many_points_is_refused_and_not_cut(field: str) -> None
     wire = values.physics({**physics, field: physics[field][:1] * 1001}, np.zeros(3), np.zeros(3))
     with pytest.raises(WireValueError, match="may have 1000 entries; found 1001"):
         values.decode_physics(wire)
+
+
+@pytest.mark.parametrize("name", [*values.PHYSICS_NUMBERS, *values.PHYSICS_FLAGS, "mass"])
+def test_every_number_and_flag_of_the_physics_is_checked(name: str) -> None:
+    """What got through would be given to every client that asks, and throw std::bad_cast there."""
+    physics = default_physics("car", 1845.0, 2.85, 0.918)
+    for wrong in ("much", None, [1.0], math.nan):
+        wire = values.physics({**physics, name: wrong}, np.zeros(3), np.zeros(3))
+        with pytest.raises(WireValueError, match=name):
+            values.decode_physics(wire)
+
+
+@pytest.mark.parametrize("value", [2**32, -(2**31) - 1, 2**63, -(2**63)])
+def test_an_integer_that_no_client_could_read_back_is_refused(value: int) -> None:
+    with pytest.raises(WireValueError, match=f"light bits lies in .*; found {value}"):
+        values.integer(value, "light bits")
+
+
+def test_an_unsigned_integer_uses_all_its_32_bits_and_no_sign() -> None:
+    assert values.unsigned(2**32 - 1, "light bits") == 2**32 - 1
+    with pytest.raises(WireValueError):
+        values.unsigned(-1, "light bits")
 
 
 def test_wheel_positions_travel_in_world_centimetres() -> None:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from autovla_core.minicarla import catalogue
 from autovla_core.minicarla.blueprints import BLUEPRINTS
 from autovla_core.minicarla.world import physics, spawning
 from autovla_core.minicarla.world import vehicle as v
@@ -176,10 +177,13 @@ def test_a_heavier_load_makes_the_same_car_lazier(mkz_row):
         (lambda c: [w.update(max_steer_angle=w["max_steer_angle"] / 2) for w in c["wheels"]], 0.3, 0.0, 0.3),
         (lambda c: [w.update(max_brake_torque=500.0) for w in c["wheels"]], 0.0, 1.0, 0.0),
         (lambda c: [w.update(tire_friction=0.7) for w in c["wheels"]], 0.0, 1.0, 0.0),
+        (lambda c: c.update(mass=4000.0), 1.0, 0.0, 0.0),
+        (lambda c: c.update(final_ratio=2.0), 1.0, 0.0, 0.0),
+        (lambda c: c.update(max_rpm=2000.0), 1.0, 0.0, 0.0),
     ],
-    ids=["drag", "torque", "steering curve", "wheel angle", "brake torque", "friction"],
+    ids=["drag", "torque", "steering curve", "wheel angle", "brake torque", "friction", "mass", "final ratio", "rpm"],
 )
-def test_every_physics_field_that_counts_changes_the_drive(mkz_row, change, throttle, brake, steer):
+def test_the_main_physics_fields_change_the_drive(mkz_row, change, throttle, brake, steer):
     blueprint = BLUEPRINTS["vehicle.lincoln.mkz_2020"]
     control = spawning.physics_of(blueprint)
     change(control)
@@ -189,3 +193,31 @@ def test_every_physics_field_that_counts_changes_the_drive(mkz_row, change, thro
         changed.tick(throttle, steer, brake)
         normal.tick(throttle, steer, brake)
     assert np.abs(changed.state - normal.state).max() > 0.3
+
+
+CONTROL = spawning.physics_of(BLUEPRINTS["vehicle.lincoln.mkz_2020"])
+OTHER = {
+    "torque_curve": [[0.0, 250.0]],
+    "forward_gears": [],
+    "center_of_mass": [0.5, 0.0, 0.5],
+    "steering_curve": [[0.0, 0.3]],
+    "use_gear_autobox": False,
+    "use_sweep_wheel_collision": True,
+}  # fields that are no single number
+
+
+def row_of(control: dict) -> np.ndarray:
+    blueprint = BLUEPRINTS["vehicle.lincoln.mkz_2020"]
+    return physics.parameters(control, "car", blueprint.mass, blueprint.wheel_base, blueprint.extent[1])
+
+
+@pytest.mark.parametrize("name", [name for name in CONTROL if name != "wheels"])
+def test_a_field_changes_no_drive_only_if_the_catalogue_says_so(mkz_row, name):
+    other = OTHER[name] if name in OTHER else CONTROL[name] * 0.5
+    assert np.array_equal(row_of({**CONTROL, name: other}), mkz_row) == (name in catalogue.IDLE_PHYSICS)
+
+
+@pytest.mark.parametrize("name", [name for name in CONTROL["wheels"][0] if name != "position"])
+def test_a_field_of_the_wheels_changes_no_drive_only_if_the_catalogue_says_so(mkz_row, name):
+    wheels = [{**wheel, name: wheel[name] * 0.5} for wheel in CONTROL["wheels"]]
+    assert np.array_equal(row_of({**CONTROL, "wheels": wheels}), mkz_row) == (name in catalogue.IDLE_WHEEL)

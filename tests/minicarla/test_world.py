@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from autovla_core.minicarla.blueprints import BLUEPRINTS
+from autovla_core.minicarla.sensors.appearance import instances_of
 from autovla_core.minicarla.world import acts, pose
 from autovla_core.minicarla.world.actor import VehicleControl, WalkerControl
 from autovla_core.minicarla.world.world import ActorNotFound, SpawnError, World
@@ -191,6 +193,27 @@ def test_a_car_without_physics_only_moves_when_it_is_put(eight):
     assert car.location.tolist() == [-90.0, 60.0, 2.0]
 
 
+def test_a_moving_car_that_loses_its_physics_stands_and_starts_from_rest_when_it_has_them_again(eight):
+    world = World(eight)
+    car = car_at(world, -100.0, 60.0)
+    acts.apply_control(car, VehicleControl(throttle=1.0, steer=0.2))
+    run(world, 40)
+    assert car.forward_speed > 5.0
+    world.set_simulate_physics(car.id, False)
+    acts.set_target_velocity(car, (9.0, 0.0, 0.0))
+    acts.add_impulse(car, (9000.0, 0.0, 0.0))
+    place = car.location.copy()
+    run(world, 20)
+    for motion in (car.velocity, car.acceleration, car.angular_velocity):
+        assert motion.tolist() == [0.0, 0.0, 0.0]
+    assert (car.forward_speed, car.lateral_speed) == (0.0, 0.0)
+    assert car.location.tolist() == place.tolist()
+    acts.apply_control(car, VehicleControl())
+    world.set_simulate_physics(car.id, True)
+    run(world, 20)
+    assert np.abs(car.location - place).max() < 0.05
+
+
 def test_an_impulse_changes_the_velocity_by_its_share_of_the_mass(eight):
     world = World(eight)
     car = car_at(world, -100.0, 60.0)
@@ -221,6 +244,17 @@ def test_walkers_walk_on_the_ground_and_face_their_way(eight, on_slope):
     assert walker.location[2] == pytest.approx(0.05 * walker.location[0] + 0.93, abs=0.03)
     assert walker.rotation[1] == 0.0
     assert walker.velocity[0] == pytest.approx(1.4)
+
+
+def test_an_actors_semantic_tag_is_the_one_that_cameras_draw(eight):
+    world = World(eight)
+    kinds = [n for n in BLUEPRINTS if n.startswith(("vehicle.", "static.prop.")) or n == "walker.pedestrian.0001"]
+    made = {world.spawn(n, {}, (-100.0, 60.0, 10.0 * (i + 1)), (0.0, 0.0, 0.0)).id: n for i, n in enumerate(kinds)}
+    drawn = {instance.actor_id: instance.tag for instance in instances_of(world) if instance.actor_id in made}
+    assert len(drawn) == len(kinds)
+    assert {made[i]: bytes([tag]) for i, tag in drawn.items()} == {
+        n: world.actors[i].semantic_tags for i, n in made.items()
+    }
 
 
 def test_the_speed_limit_is_that_of_the_lane(eight):

@@ -13,8 +13,8 @@ from tests.open_loop.fixtures import write_navsim, write_waymo
 from training import evaluate_open_loop, open_loop_export, prepare, sft
 from training.datasets import registry
 from training.datasets.mixture import SourceConfig
-from training.loop import LoopConfig
-from training.sft import DataConfig, LossConfig, ModelConfig, SftConfig
+from training.schedule import LoopConfig
+from training.sft_settings import DataConfig, LossConfig, ModelConfig, SftConfig
 
 SPLITS = {"nuscenes": "mini_train", "navsim": "navmini", "cot": "navmini", "waymo": "train"}
 NEEDS = {"waymo": "google_crc32c"}

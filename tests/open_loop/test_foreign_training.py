@@ -16,6 +16,7 @@ from autovla_core.action.codebook import Codebook
 from autovla_core.model import tiny
 from autovla_core.model.encoding import CameraView, Encoder
 from autovla_core.model.images import crop
+from autovla_core.model.patches import batch_vision
 from autovla_core.prompt import answer, reasoning
 from training import annotation_file, losses, sft
 from training.augment import AugmentConfig
@@ -25,9 +26,12 @@ from training.datasets.mixture import Mixture, MixtureConfig, SourceConfig, open
 from training.datasets.routes import RouteDataset, find_routes
 from training.datasets.sample import DatasetError
 from training.datasets.sampled import Columns, SampledDataset, known_poses, thought_of
-from training.loop import LoopConfig
 from training.rft_scenes import open_pools
-from training.sft import DataConfig, LossConfig, ModelConfig, SftConfig
+from training.schedule import LoopConfig
+from training.sft_data import thought_ids
+from training.sft_settings import DataConfig, LossConfig, ModelConfig, SftConfig
+from training.student import build
+from training.trainee import Trainee
 from training.validation import validate
 
 CAMERAS = (CameraView("front", 56, 84),)
@@ -112,8 +116,8 @@ def tiny_settings() -> SftConfig:
 def test_a_changed_unknown_future_changes_no_loss(
     dataset: SampledDataset, encoder: Encoder, codebook: Codebook
 ) -> None:
-    model, vocabulary, _ = sft.build(tiny_settings())
-    trainee = sft.Trainee(model, Encoder(model, vocabulary, CAMERAS, len(codebook)), codebook, LossConfig())
+    model, vocabulary, _ = build(tiny_settings())
+    trainee = Trainee(model, Encoder(model, vocabulary, CAMERAS, len(codebook)), codebook, LossConfig())
     batch = batch_of(collator(dataset, encoder, codebook), 14)
     before, _ = trainee(batch)
     labels, poses = batch.labels.clone(), batch.poses.clone()
@@ -138,7 +142,7 @@ def test_the_waypoint_loss_is_a_mean_over_known_poses() -> None:
 def test_a_sample_with_a_thought_is_taught_as_a_slow_answer(
     dataset: SampledDataset, encoder: Encoder, codebook: Codebook
 ) -> None:
-    openings = sft.thought_ids(dataset, encoder)
+    openings = thought_ids(dataset, encoder)
     assert sorted(openings) == [2, 19]  # key frame 5 of both scenes; the last part needs the future that 12 lacks
     batch = batch_of(collator(dataset, encoder, codebook, openings=openings, reasoning_weight=40.0), 2, 3)
     assert batch.action.sum(1).tolist() == [10, 10]
@@ -211,8 +215,8 @@ def test_a_sample_without_the_wanted_camera_is_named(root: Path, index: Path, co
 
 
 def test_validation_counts_known_poses_alone(dataset: SampledDataset, codebook: Codebook) -> None:
-    model, vocabulary, book = sft.build(tiny_settings())
-    sft.batch_vision(model)
+    model, vocabulary, book = build(tiny_settings())
+    batch_vision(model)
     built = Encoder(model, vocabulary, CAMERAS, len(book))
     last = validate(model, built, book, dataset, np.array([16, 33]))  # the last key frames: nothing is known
     assert np.isnan(last["ade_m"]) and "ade_standing_m" not in last

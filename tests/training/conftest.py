@@ -18,6 +18,8 @@ from training.build_codebook import MotionConfig, synthetic_plans
 from training.datasets.mixture import MixtureConfig
 from training.rewards import RewardConfig
 from training.rft_settings import GrpoConfig, RftConfig, StepsConfig, ValidationConfig
+from training.schedule import LoopConfig
+from training.sft_settings import DataConfig, ModelConfig, SftConfig
 
 HEIGHT, WIDTH = 56, 84
 
@@ -79,6 +81,14 @@ def init(codebook: Codebook, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def thinker(codebook: Codebook, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model whose tokenizer knows the words of thoughts."""
+    tokenizer = tiny.build_tokenizer(len(codebook), True)
+    model = tiny.build_model("n01", tokenizer, codebook, 56, 84)
+    return checkpoint.save(tmp_path_factory.mktemp("thinker") / "model", model, tokenizer, codebook, CAMERAS, {})
+
+
 @pytest.fixture
 def recipe(roads: Path, init: Path, tmp_path: Path) -> RftConfig:
     """Three steps of reinforcement fine-tuning on ``roads``."""
@@ -92,5 +102,19 @@ def recipe(roads: Path, init: Path, tmp_path: Path) -> RftConfig:
         reward=RewardConfig({"ade": 1.0, "progress": 0.5}),
         thinking=FAST,
         validation=ValidationConfig(samples=6, batch=4),
+        threads=1,
+    )
+
+
+@pytest.fixture
+def taught(route_logs: Path, tmp_path: Path) -> SftConfig:
+    """Six steps of supervised fine-tuning on ``route_logs``."""
+    torch.set_num_threads(1)
+    return SftConfig(
+        data=DataConfig((route_logs,), tmp_path / "cache", held_out=0.4, held_out_samples=8),
+        out=tmp_path / "run",
+        loop=LoopConfig(steps=6, warmup=2, log_every=2),
+        model=ModelConfig("n01", cameras=CAMERAS),
+        batch_size=4,
         threads=1,
     )

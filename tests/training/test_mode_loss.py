@@ -14,7 +14,7 @@ from autovla_core.prompt.reasoning_claims import thought
 from autovla_core.prompt.reasoning_facts import Facts, SeenLight, SeenObject
 from training import sft
 from training.losses import token_weights
-from training.sft import SftConfig
+from training.sft_settings import SftConfig
 
 # two answers: fast with 4 tokens (mode, 2 actions, end), slow with 8 (mode, 4 of a thought, 2 actions, end)
 ANSWER = torch.tensor([[1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1, 1]], dtype=torch.bool)

@@ -12,8 +12,8 @@ from autovla_core.model.sampling import Sampling
 from autovla_core.model.thinking import ThinkingConfig
 from tests.training.toys import ADAPTIVE, ROOT, WARM, lines
 from training import rft
-from training.loop import TrainingError
 from training.rft_settings import GrpoConfig, RftConfig, ValidationConfig
+from training.schedule import TrainingError
 
 
 def test_answers_that_cannot_differ_or_cannot_be_drawn_twice_are_refused(recipe: RftConfig) -> None:

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from tests.training.toys import same
 from training import rewards, rft
-from training.loop import TrainingError
 from training.rewards import RewardError, TermSettings
 from training.rft_groups import Dealer
 from training.rft_settings import GrpoConfig, RftConfig
 from training.rft_tally import Tally
+from training.schedule import TrainingError
 
 
 @pytest.mark.parametrize("updates", [1, 2])

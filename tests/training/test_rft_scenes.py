@@ -20,10 +20,10 @@ from training import rewards, rft, rft_scenes
 from training.datasets.mixture import MixtureConfig
 from training.datasets.reasons import read_reasons
 from training.datasets.sample import DatasetError
-from training.loop import TrainingError
 from training.rewards import RewardConfig, Scene, TermSettings
 from training.rft_scenes import RouteScenes, open_pools
 from training.rft_settings import GrpoConfig, RftConfig
+from training.schedule import TrainingError
 
 
 def test_plans_on_logs_are_scored_on_what_was_there(recipe: RftConfig, codebook: Codebook) -> None:

@@ -13,27 +13,26 @@ from safetensors.torch import load_file
 from autovla_core import config
 from autovla_core.errors import CheckpointError, ConfigError
 from autovla_core.model import checkpoint
-from autovla_core.model.encoding import CameraView
+from autovla_core.model.encoding import CameraView, Encoder
+from autovla_core.model.patches import batch_vision
 from autovla_core.model.vla import AutoVLA
-from training import loop, sft
+from training import loop, saving, sft
 from training.augment import AugmentConfig
-from training.loop import LoopConfig, Progress, TrainingError
-from training.sft import DataConfig, LossConfig, ModelConfig, SftConfig
+from training.collate import Collator
+from training.datasets.routes import RouteDataset, find_routes
+from training.rft_tally import Team
+from training.schedule import LoopConfig, Progress, TrainingError, learning_rate
+from training.sft_settings import LossConfig, SftConfig
+from training.student import build
+from training.trainee import Trainee
+from training.validation import validate
 
 PLAIN = AugmentConfig(0.0, 0.0, 0, 0.0, 0.0, 0.0)
 
 
 @pytest.fixture
-def recipe(route_logs: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> SftConfig:
-    torch.set_num_threads(1)
-    return SftConfig(
-        data=DataConfig((route_logs,), tmp_path / "cache", held_out=0.4, held_out_samples=8),
-        out=tmp_path / "run",
-        loop=LoopConfig(steps=6, warmup=2, log_every=2),
-        model=ModelConfig("n01", cameras=(CameraView("front", 56, 84),)),
-        batch_size=4,
-        threads=1,
-    )
+def recipe(taught: SftConfig) -> SftConfig:
+    return taught
 
 
 def module_of(out: Path) -> dict[str, torch.Tensor]:
@@ -84,21 +83,22 @@ def test_a_finished_run_trains_no_further(recipe: SftConfig) -> None:
 
 
 def test_eight_samples_are_learnt_by_heart(recipe: SftConfig) -> None:
-    model, vocabulary, book = sft.build(recipe)
-    dataset = sft.RouteDataset(sft.find_routes(recipe.data.routes), recipe.model.cameras, book, recipe.data.cache, 1)
-    encoder = sft.Encoder(model, vocabulary, recipe.model.cameras, len(book))
-    sft.batch_vision(model)
-    trainee = sft.Trainee(model, encoder, book, LossConfig())
+    model, vocabulary, book = build(recipe)
+    dataset = RouteDataset(find_routes(recipe.data.routes), recipe.model.cameras, book, recipe.data.cache, 1)
+    encoder = Encoder(model, vocabulary, recipe.model.cameras, len(book))
+    batch_vision(model)
+    trainee = Trainee(model, encoder, book, LossConfig())
     chosen = np.arange(0, len(dataset), len(dataset) // 8)[:8]
-    collator = sft.Collator(dataset, encoder, book, np.ones(len(dataset)), PLAIN, 8, 1.0, 0)
+    collator = Collator(dataset, encoder, book, np.ones(len(dataset)), PLAIN, 8, 1.0, 0)
     batch = collator.collate(chosen, np.random.default_rng(0))
-    optimizer = torch.optim.AdamW(trainee.parameters(), 1e-2)
+    trained = list(trainee.parameters())
+    optimizer = torch.optim.AdamW(trained, 1e-2)
     progress, losses = Progress(), []
     for _ in range(150):
-        losses.append(loop.update(trainee, optimizer, trainee, batch, 1e-2, 1.0, progress))
+        losses.append(loop.update(trained, optimizer, trainee, [batch], 1e-2, 1.0, Team(), progress))
     assert losses[-1]["loss"] < 0.15 * losses[0]["loss"]
     assert losses[-1]["accuracy"] > 0.9
-    scores = sft.validate(model, encoder, book, dataset, chosen)
+    scores = validate(model, encoder, book, dataset, chosen)
     assert scores["ade_m"] < 0.5 < scores["ade_exchanged_m"]
 
 
@@ -107,13 +107,13 @@ def test_going_on_from_a_model_keeps_its_tokenizer_and_refuses_another_rig(recip
     onward = dataclasses.replace(
         recipe, out=tmp_path / "onward", model=dataclasses.replace(recipe.model, init=recipe.out / "model")
     )
-    model, _, book = sft.build(onward)
+    model, _, book = build(onward)
     assert book.hash == checkpoint.read_record(recipe.out / "model").codebook_hash
     stored, _ = checkpoint.load(recipe.out / "model")
     assert torch.equal(model.lm_head.weight, stored.lm_head.weight)
     wide = dataclasses.replace(onward.model, cameras=(CameraView("front", 112, 224),))
     with pytest.raises(CheckpointError, match="sees"):
-        sft.build(dataclasses.replace(onward, model=wide))
+        build(dataclasses.replace(onward, model=wide))
 
 
 def test_soft_targets_train_too(recipe: SftConfig, tmp_path: Path) -> None:
@@ -123,11 +123,11 @@ def test_soft_targets_train_too(recipe: SftConfig, tmp_path: Path) -> None:
 
 def test_the_learning_rate_warms_up_then_falls_to_its_last_value() -> None:
     settings = LoopConfig(steps=100, lr=1.0, warmup=10, final_lr=0.1)
-    rates = [loop.learning_rate(settings, Progress(step=i)) for i in range(101)]
+    rates = [learning_rate(settings, Progress(step=i)) for i in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9]
     assert rates[100] == pytest.approx(0.1)
-    assert loop.learning_rate(LoopConfig(minutes=2.0, lr=1.0, warmup=0), Progress(5, elapsed_s=60.0)) == pytest.approx(
+    assert learning_rate(LoopConfig(minutes=2.0, lr=1.0, warmup=0), Progress(5, elapsed_s=60.0)) == pytest.approx(
         0.02 + 0.98 / 2
     )
 
@@ -137,7 +137,7 @@ def test_minutes_end_a_run(recipe: SftConfig) -> None:
     module = torch.nn.Linear(1, 1)
     progress = loop.fit(
         module,
-        lambda step: torch.ones(1, 1),
+        lambda step: [torch.ones(1, 1)],
         lambda data: (module(data).square().mean(), {}),
         LoopConfig(minutes=0.5),
         recipe.out,
@@ -152,7 +152,7 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_many_end_the_run(recipe: 
     with pytest.raises(TrainingError, match="in a row"):
         loop.fit(
             module,
-            lambda step: torch.full((1, 1), float("nan")),
+            lambda step: [torch.full((1, 1), float("nan"))],
             lambda data: (module(data).mean(), {}),
             LoopConfig(steps=1000),
             recipe.out,
@@ -162,9 +162,9 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_many_end_the_run(recipe: 
 
 def test_a_checkpoint_of_another_model_is_refused(recipe: SftConfig) -> None:
     one, two = torch.nn.Linear(1, 1), torch.nn.Linear(2, 1)
-    loop.save(recipe.out, one, torch.optim.AdamW(one.parameters()), Progress(step=3))
+    saving.save(recipe.out, one, torch.optim.AdamW(one.parameters()), Progress(step=3))
     with pytest.raises(TrainingError, match="another model"):
-        loop.resume(recipe.out, two, torch.optim.AdamW(two.parameters()))
+        saving.resume(recipe.out, two, torch.optim.AdamW(two.parameters()))
 
 
 def test_the_recipe_file_is_valid_and_needs_exactly_one_length() -> None:

@@ -18,9 +18,9 @@ from training import sft
 from training.collate import Collator
 from training.datasets.reasons import ThinkingRoutes
 from training.datasets.routes import find_routes
-from training.loop import LoopConfig
 from training.sampler import Sampler, prompt_of
-from training.sft import DataConfig, LossConfig, ModelConfig, SftConfig
+from training.schedule import LoopConfig
+from training.sft_settings import DataConfig, LossConfig, ModelConfig, SftConfig
 from training.validation import validate
 
 

@@ -23,10 +23,10 @@ from autovla_core.model.encoding import CameraView, Encoder
 from autovla_core.prompt import answer
 from autovla_core.prompt.reasoning_facts import Facts, SeenLight, SeenObject, to_line
 from autovla_core.view.log_frame import LogFrame
-from training import sft
 from training.augment import AugmentConfig
 from training.collate import Collator
 from training.datasets.reasons import ThinkingRoutes, read_reasons, summary
+from training.sft_data import thought_ids
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMERAS = (CameraView("front", 56, 84),)
@@ -80,7 +80,7 @@ def test_why_is_counted(tmp_path: Path) -> None:
 def collator_of(dataset: ThinkingRoutes, codebook: Codebook, **more: float) -> Collator:
     vocabulary = tiny.build_tokenizer(len(codebook))
     encoder = Encoder(tiny.build_model("n01", vocabulary, codebook, 56, 84), vocabulary, CAMERAS, len(codebook))
-    openings = sft.thought_ids(dataset, encoder)
+    openings = thought_ids(dataset, encoder)
     return Collator(dataset, encoder, codebook, np.ones(len(dataset)), PLAIN, 2, 1.0, 0, openings, **more)
 
 

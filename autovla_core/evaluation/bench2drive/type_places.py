@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autovla_core.carla_bridge.wheel import carla
-from autovla_core.evaluation.bench2drive.map_survey import Approach, Stretch, Survey
+from autovla_core.evaluation.bench2drive.map_survey import JUST_BEFORE_M, Approach, Stretch, Survey
 from autovla_core.evaluation.bench2drive.map_walks import (
     STEP_M,
     abreast,
@@ -21,6 +21,7 @@ from autovla_core.evaluation.bench2drive.map_walks import (
     beside,
     first_behind_junction,
     right_edge,
+    turn_of,
 )
 
 Parameters = Mapping[str, Mapping[str, str]]
@@ -54,18 +55,18 @@ def numbers(**ranges: float | str | tuple[int, int]) -> Draw:
 NOTHING = numbers()
 
 
-def spans(draw: Draw, **lowest: tuple[int, int]) -> Draw:
-    """With intervals whose lower end is drawn and whose upper end lies 5 to 20 above."""
-    return lambda rng: {**draw(rng), **{name: _interval(rng, ends) for name, ends in lowest.items()}}
+def spans(draw: Draw, wider: tuple[int, int] = (5, 20), **lowest: tuple[int, int]) -> Draw:
+    """With intervals whose lower end is drawn, and whose upper end lies ``wider`` above it, drawn as well."""
+    return lambda rng: {**draw(rng), **{name: _interval(rng, ends, wider) for name, ends in lowest.items()}}
 
 
 def _value(rng: np.random.Generator, wanted: float | str | tuple[int, int]) -> str:
     return str(rng.integers(wanted[0], wanted[1] + 1)) if isinstance(wanted, tuple) else str(wanted)
 
 
-def _interval(rng: np.random.Generator, ends: tuple[int, int]) -> Mapping[str, str]:
+def _interval(rng: np.random.Generator, ends: tuple[int, int], wider: tuple[int, int]) -> Mapping[str, str]:
     lower = int(rng.integers(ends[0], ends[1] + 1))
-    return {"from": str(lower), "to": str(lower + int(rng.integers(5, 21)))}
+    return {"from": str(lower), "to": str(lower + int(rng.integers(wider[0], wider[1] + 1)))}
 
 
 def _spot(waypoint: carla.Waypoint) -> Mapping[str, str]:
@@ -184,6 +185,16 @@ def _arms(a: Approach) -> int:
 def arm(*sides: str) -> Callable[[Approach], bool]:
     """Somebody can come from one of these sides."""
     return lambda a: any(side in a.arms for side in sides)
+
+
+def joined_from_opposite(a: Approach) -> bool:
+    """Who comes towards turns right, whatever lane the scenario chooses: into the road that a left turn leads to."""
+    entries = a.arms.get("opposite", ())
+    return bool(entries) and all(_turns_right(entry) for entry in entries)
+
+
+def _turns_right(entry: carla.Waypoint) -> bool:
+    return any(turn_of(inside, entry) == "right" for inside in entry.next(JUST_BEFORE_M))
 
 
 def every(*conditions: Callable[[Approach], bool]) -> Callable[[Approach], bool]:
@@ -332,10 +343,12 @@ def _lanes_at_end(way: list[carla.Waypoint]) -> int:
 
 
 BLOCKED = numbers(distance=(40, 46), direction="right", speed=(40, 60))
-BLOCKED_TWO_WAYS = spans(numbers(distance=(40, 46)), frequency=(40, 90))
-ACROSS = spans(numbers(flow_speed=(8, 11)), source_dist_interval=(18, 24))
-INTO = spans(numbers(flow_speed=(8, 10)), source_dist_interval=(16, 24))
-FAST = spans(numbers(flow_speed=(10, 14)), source_dist_interval=(30, 50))
+# Metres between oncoming cars: without long gaps among the short ones nobody ever gets past what blocks the lane.
+BLOCKED_TWO_WAYS = spans(numbers(distance=(40, 46)), (90, 130), frequency=(40, 70))
+# A car that starts from a standstill takes 3 s to cross a lane; a stream whose cars wait for nobody must leave that.
+ACROSS = spans(numbers(flow_speed=(8, 10)), (28, 34), source_dist_interval=(18, 24))
+INTO = spans(numbers(flow_speed=(8, 10)), (16, 24), source_dist_interval=(16, 24))
+FAST = spans(numbers(flow_speed=(10, 14)), (30, 40), source_dist_interval=(30, 50))
 ONCOMING, FROM_LEFT = arm("opposite"), arm("left")
 
 TYPES: Mapping[str, Finder] = {
@@ -344,7 +357,7 @@ TYPES: Mapping[str, Finder] = {
     "BlockedIntersection": junction(lambda a: _arms(a) >= 3, "right", "left"),
     "ConstructionObstacle": stretch(outer_of_several, 110.0, 16.0, BLOCKED),
     "ConstructionObstacleTwoWays": stretch(two_way, 104.0, draw=BLOCKED_TWO_WAYS),
-    "ControlLoss": stretch(lambda s: True, 80.0),
+    "ControlLoss": stretch(lambda s: True, 116.0),  # it ends 110 m behind the trigger
     "CrossingBicycleFlow": bicycles,
     "DynamicObjectCrossing": stretch(
         beside_kerb,
@@ -353,18 +366,20 @@ TYPES: Mapping[str, Finder] = {
             distance=(35, 43), direction="right", blocker_model="static.prop.vendingmachine", crossing_angle=(-5, 5)
         ),
     ),
-    "EnterActorFlow": stream(unlit, "right", "left", spans(numbers(flow_speed=(9, 12)), source_dist_interval=(20, 28))),
+    "EnterActorFlow": stream(
+        unlit, "right", "left", spans(numbers(flow_speed=(9, 12)), (22, 28), source_dist_interval=(20, 28))
+    ),
     "HardBreakRoute": stretch(lambda s: s.beside.count <= 2, 80.0),
     "HazardAtSideLane": stretch(
         outer_of_several,
-        116.0,
+        126.0,  # the second bicycle stops 99 m behind the trigger at most, with room to come back before a junction
         16.0,
-        numbers(distance=44, speed=32, bicycle_drive_distance=(40, 60), bicycle_speed=(8, 11)),
+        numbers(distance=44, speed=32, bicycle_drive_distance=(40, 46), bicycle_speed=(8, 11)),
     ),
     "HazardAtSideLaneTwoWays": stretch(
         two_way,
-        116.0,
-        draw=numbers(distance=44, frequency=(60, 90), bicycle_drive_distance=(40, 60), bicycle_speed=(8, 11)),
+        126.0,
+        draw=numbers(distance=44, frequency=(60, 90), bicycle_drive_distance=(40, 46), bicycle_speed=(8, 11)),
     ),
     "HighwayCutIn": cut_in_from_ramp,
     "HighwayExit": leaving,
@@ -373,13 +388,13 @@ TYPES: Mapping[str, Finder] = {
         every(unlit, arm("right")),
         "left",
         "left",
-        spans(numbers(flow_speed=(10, 14), direction="right"), source_dist_interval=(36, 60)),
+        spans(numbers(flow_speed=(10, 14), direction="right"), (30, 40), source_dist_interval=(36, 60)),
     ),
     "InvadingTurn": bend(100.0, 25.0, numbers(distance=(45, 60), offset=0.2)),
     "MergerIntoSlowTraffic": merging,
     "MergerIntoSlowTrafficV2": merging,
     "NonSignalizedJunctionLeftTurn": junction(every(unlit, ONCOMING), "left", draw=ACROSS),
-    "NonSignalizedJunctionLeftTurnEnterFlow": junction(every(unlit, ONCOMING), "left", draw=INTO),
+    "NonSignalizedJunctionLeftTurnEnterFlow": junction(every(unlit, joined_from_opposite), "left", draw=INTO),
     "NonSignalizedJunctionRightTurn": junction(every(unlit, FROM_LEFT), "right", draw=ACROSS),
     "OppositeVehicleRunningRedLight": red_light_runner,
     "OppositeVehicleTakingPriority": priority_from("left", "right"),
@@ -398,7 +413,7 @@ TYPES: Mapping[str, Finder] = {
     "PedestrianCrossing": junction(every(lit, lambda a: a.beside.to_right == 0), "straight"),
     "SequentialLaneChange": lane_changes,
     "SignalizedJunctionLeftTurn": junction(every(lit, ONCOMING), "left", draw=ACROSS),
-    "SignalizedJunctionLeftTurnEnterFlow": junction(every(lit, ONCOMING), "left", draw=INTO),
+    "SignalizedJunctionLeftTurnEnterFlow": junction(every(lit, joined_from_opposite), "left", draw=INTO),
     "SignalizedJunctionRightTurn": junction(every(lit, FROM_LEFT), "right", draw=ACROSS),
     "StaticCutIn": stretch(inner_of_several, 110.0, draw=numbers(distance=(40, 46), direction="right")),
     "T_Junction": junction(stem, "left", after_m=180.0),
@@ -407,9 +422,10 @@ TYPES: Mapping[str, Finder] = {
     "VanillaSignalizedTurnEncounterGreenLight": junction(lit, "right", "left"),
     "VanillaSignalizedTurnEncounterRedLight": junction(lit, "left", "right"),
     "VehicleOpensDoorTwoWays": stretch(
-        two_way_parking, 104.0, draw=spans(numbers(distance=(44, 50)), frequency=(30, 70))
+        two_way_parking, 104.0, draw=spans(numbers(distance=(44, 50)), (45, 65), frequency=(30, 45))
     ),
     "VehicleTurningRoute": junction(lambda a: _arms(a) >= 3 and a.beside.oncoming, "right", "left"),
-    "VehicleTurningRoutePedestrian": junction(lambda a: _arms(a) >= 3 and a.beside.oncoming, "left", "right"),
+    # Left turns last: background cars that turn before the ego and others that come towards them may wait for ever.
+    "VehicleTurningRoutePedestrian": junction(lambda a: _arms(a) >= 3 and a.beside.oncoming, "right", "left"),
     "YieldToEmergencyVehicle": stretch(lambda s: s.beside.count >= 2, 150.0, 40.0, numbers(distance=30), after_m=120.0),
 }

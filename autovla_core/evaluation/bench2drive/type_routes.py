@@ -16,6 +16,7 @@ from autovla_core.evaluation.route_file import Route, Scenario
 
 POSITION_EVERY_M = 10.0
 SAME_M = 0.5
+EDGE_M = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,19 +70,30 @@ def _usable(survey: Survey, type: str) -> list[Place]:
 def positions(way: Sequence[carla.Waypoint]) -> list[carla.Waypoint]:
     """What a route file names of a way: the evaluator's planner fills in the rest.
 
-    Nothing inside a junction, where a position would be snapped to whichever connecting road lies nearest; always
-    the last before and the first behind one, both ends of a change of lane, and one each ``POSITION_EVERY_M``.
+    Nothing inside a junction nor at its edge, where a position would be snapped to whichever connecting road lies
+    nearest, and the planner would forget to say that the route turns; always the last before and the first behind
+    one, both ends of a change of lane, and one each ``POSITION_EVERY_M``.
     """
     kept: list[carla.Waypoint] = []
     for i, here in enumerate(way):
-        if here.is_junction:
+        is_end = i in (0, len(way) - 1)
+        if _has_junction(way, i, 1) or (is_end and _is_at_edge(here)):
             continue
         gap = _distance(here, kept[-1]) if kept else np.inf
-        turns = i in (0, len(way) - 1) or way[i - 1].is_junction or way[i + 1].is_junction
+        turns = is_end or _has_junction(way, i, 2)
         changes = bool(kept) and _beside(here, kept[-1])
         if gap > SAME_M and (turns or changes or gap >= POSITION_EVERY_M):
             kept.append(here)
     return kept
+
+
+def _has_junction(way: Sequence[carla.Waypoint], index: int, steps: int) -> bool:
+    return any(w.is_junction for w in way[max(index - steps, 0) : index + steps + 1])
+
+
+def _is_at_edge(end: carla.Waypoint) -> bool:
+    """Whether a junction begins right beyond an end of a way."""
+    return any(w.is_junction for w in (*end.next(EDGE_M), *end.previous(EDGE_M)))
 
 
 def _beside(here: carla.Waypoint, before: carla.Waypoint) -> bool:

@@ -83,7 +83,10 @@ def set_target_angular_velocity(session: Session, actor_id: object, velocity: ob
 
 
 def enable_constant_velocity(session: Session, actor_id: object, velocity: object) -> None:
-    """Hold a speed along the vehicle's own x axis, m/s, whatever its pedals say."""
+    """Hold a speed along the vehicle's own x axis, m/s, whatever its pedals say.
+
+    CARLA takes y and z too; here they are ignored, because the wheels of a bicycle model cannot be held sideways.
+    """
     forward = values.decode_vector(velocity, "velocity")[0]
     find_vehicle(session, actor_id).constant_velocity = float(forward)
 

@@ -6,13 +6,14 @@ import logging
 
 from autovla_core.minicarla import town_aliases
 from autovla_core.minicarla.blueprints import BLUEPRINTS
-from autovla_core.minicarla.simulation import MAPS, Session
+from autovla_core.minicarla.simulation import MAPS, Session, TrafficManager
 from autovla_core.minicarla.wire import stream, values
 from autovla_core.minicarla.world.layout import TownError
 
 logger = logging.getLogger(__name__)
 
 VERSION = "0.9.16"
+MOST_PORT = (1 << 16) - 1
 
 
 def version(session: Session) -> str:
@@ -107,10 +108,7 @@ def set_gravity(session: Session, wanted: object) -> None:
 
 
 def sensor_token(session: Session, stream_id: object) -> list:
-    wanted = values.integer(stream_id, "stream id")
-    if not 0 <= wanted < 1 << 32:
-        raise values.WireValueError(f"a stream id lies in 0..{(1 << 32) - 1}; found {wanted}")
-    return [stream.token(wanted, session.simulation.stream_port)]
+    return [stream.token(values.unsigned(stream_id, "stream id"), session.simulation.stream_port)]
 
 
 # ------------------------------------------------------------------- saved states: not in CARLA
@@ -140,24 +138,20 @@ def is_traffic_manager_running(session: Session, port: object) -> bool:
 
 
 def traffic_manager_running(session: Session, port: object) -> list:
-    host = session.simulation.traffic_managers.get(values.integer(port, "port"))
-    return ["", 0] if host is None else [host, port]
+    manager = session.simulation.traffic_managers.get(values.integer(port, "port"))
+    return ["", 0] if manager is None else [manager.host, port]
 
 
 def add_traffic_manager(session: Session, endpoint: object) -> bool:
-    """Register (host, port); False if the port is taken."""
+    """Register (host, port), until this client leaves; False if the port is taken."""
     host, port = values.fields_of(endpoint, 2, "Traffic Manager")
-    port = values.integer(port, "port")
-    if not 0 < port < 1 << 16:
-        raise values.WireValueError(f"a port lies in 1..65535; found {port}")
+    port = values.integer(port, "port", 1, MOST_PORT)
     if port in session.simulation.traffic_managers:
         return False
-    session.simulation.traffic_managers[port] = values.text(host, "host")[:255]
-    session.traffic_manager_ports.add(port)
+    session.simulation.traffic_managers[port] = TrafficManager(values.text(host, "host")[:255], session)
     return True
 
 
 def remove_traffic_manager(session: Session, port: object) -> bool:
-    known = values.integer(port, "port")
-    session.traffic_manager_ports.discard(known)
-    return session.simulation.traffic_managers.pop(known, None) is not None
+    """Any client may, as in CARLA; who registers the port next owns it."""
+    return session.simulation.traffic_managers.pop(values.integer(port, "port"), None) is not None

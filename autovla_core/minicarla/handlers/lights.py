@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from autovla_core.minicarla.sensors.meshes import LAMP_AHEAD_M, LAMP_SPACING_M, LIT_RADIUS_M
 from autovla_core.minicarla.simulation import Session
 from autovla_core.minicarla.wire import values
 from autovla_core.minicarla.world.actor import LightColor, TrafficLight, TrafficSign
 from autovla_core.minicarla.world.layout import Signal
 
-LAMP_HALF_M = 0.17  # half size of the boxes around lamps
-LAMP_PITCH_M = 0.36  # from lamp to lamp in a head
+OCTAGON_HALF_M = LIT_RADIUS_M * math.cos(math.pi / 8)  # a lamp is drawn as one that stands on a side
+LAMP_HALF_M = (0.05, OCTAGON_HALF_M, OCTAGON_HALF_M)  # half sizes of the boxes around lamps: ahead, across, up
 
 
 def _sign(session: Session, actor_id: object) -> TrafficSign:
@@ -84,13 +87,18 @@ def light_boxes(session: Session, actor_id: object) -> list:
 
 
 def lamp_boxes(session: Session, light: TrafficLight) -> list:
-    """BoundingBoxes of one light's lamps."""
+    """BoundingBoxes of one light's lamps, where the cameras draw them."""
     signal = _signal(session, light.sign_id)
     return [
-        values.bounding_box(head + np.array([0.0, 0.0, up]), [LAMP_HALF_M] * 3, [0.0, yaw_deg, 0.0], light.id)
+        values.bounding_box(_lamp(head, yaw_deg, up), LAMP_HALF_M, [0.0, yaw_deg, 0.0], light.id)
         for head, yaw_deg in signal.heads
-        for up in (LAMP_PITCH_M, 0.0, -LAMP_PITCH_M)
+        for up in (LAMP_SPACING_M, 0.0, -LAMP_SPACING_M)
     ]
+
+
+def _lamp(head: np.ndarray, yaw_deg: float, up: float) -> np.ndarray:
+    yaw = np.radians(yaw_deg)
+    return head + LAMP_AHEAD_M * np.array([np.cos(yaw), np.sin(yaw), 0.0]) + np.array([0.0, 0.0, up])
 
 
 def _signal(session: Session, sign_id: str) -> Signal:

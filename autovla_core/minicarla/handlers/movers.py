@@ -72,7 +72,7 @@ def vehicle_lights(session: Session, actor_id: object) -> list[int]:
 def set_vehicle_lights(session: Session, actor_id: object, state: object) -> None:
     """Takes the struct of the single call and the bare integer of the batch command."""
     flags = values.fields_of(state, 1, "VehicleLightState")[0] if isinstance(state, list) else state
-    find_vehicle(session, actor_id).light_state = values.integer(flags, "vehicle light bits")
+    find_vehicle(session, actor_id).light_state = values.unsigned(flags, "vehicle light bits")
 
 
 def all_vehicle_lights(session: Session) -> list:

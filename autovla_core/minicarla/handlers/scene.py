@@ -20,15 +20,6 @@ RAY_BISECTIONS = 20
 RAY_MAX_M = 10_000.0
 
 
-def street_lights(session: Session, endpoint: object) -> list:
-    """None: the town has no street lights that can be switched."""
-    return []
-
-
-def accept(session: Session, *ignored: object) -> None:
-    """A call without effect here, on purpose: there is nothing that it could change."""
-
-
 def level_boxes(session: Session, tag: object) -> list:
     """World boxes of everything that stands, of one semantic tag or of all (255)."""
     boxes = [_box(solid) for _, solid in _solids(session, tag)]

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from autovla_core.minicarla.sensors.events import EventCamera
 from autovla_core.minicarla.sensors.flow import Track
 from autovla_core.minicarla.sensors.rays import Caster
 from autovla_core.minicarla.world.actor import Actor
@@ -63,6 +64,12 @@ class Cameras:
         kind = camera.type_id.removeprefix(PREFIX)
         image = renderer.render(kind, width, height, fov_deg, camera.location, camera.rotation)
         return _IMAGE.pack(width, height, fov_deg) + image.tobytes()
+
+    def events(self, world: World, camera: Actor, memory: EventCamera) -> bytes:
+        """Return the payload of one packet of an event camera: as ``picture``, with events of 13 bytes."""
+        width, height, fov_deg = image_format(camera)
+        image = self._renderer_at(world).render("rgb", width, height, fov_deg, camera.location, camera.rotation)
+        return _IMAGE.pack(width, height, fov_deg) + memory.events(image, world.time).tobytes()
 
     def flow(self, world: World, camera: Actor, track: Track) -> bytes:
         """Return the payload of one optical flow image: as ``picture``, with pixels of two float32."""

@@ -7,14 +7,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from autovla_core.minicarla.sensors import camera, contact, flow, lidar, obstacle, radar
+from autovla_core.minicarla.sensors import camera, contact, events, flow, lidar, obstacle, radar
 from autovla_core.minicarla.sensors.geo import GeoReference
 from autovla_core.minicarla.sensors.motion import Gnss, Imu
 from autovla_core.minicarla.wire import stream
 from autovla_core.minicarla.world.actor import Actor
 from autovla_core.minicarla.world.world import World
 
-SAVED = ("_schedules", "_gnss", "_imus", "_lidars", "_radars", "_tracks")  # all that measuring changes
+SAVED = (
+    "_schedules",
+    "_gnss",
+    "_imus",
+    "_lidars",
+    "_radars",
+    "_tracks",
+    "_event_cameras",
+)  # all that measuring changes
 _EARLY_S = 1e-4  # ticks are sums of float deltas; a sensor must not miss one by a rounding error
 
 
@@ -46,6 +54,7 @@ class SensorHub:
         self._lidars: dict[int, lidar.Lidar] = {}
         self._radars: dict[int, radar.Radar] = {}
         self._tracks: dict[int, flow.Track] = {}  # of the optical flow cameras
+        self._event_cameras: dict[int, events.EventCamera] = {}
         self.cameras_paused = False  # in futures that nobody looks at
 
     def add(self, sensor: Actor) -> None:
@@ -72,6 +81,8 @@ class SensorHub:
             self._cameras.prepare()
             if sensor.type_id == flow.TYPE_ID:
                 self._tracks[sensor.id] = flow.Track()
+            elif sensor.type_id == events.TYPE_ID:
+                self._event_cameras[sensor.id] = events.EventCamera(sensor)
         self._schedules[sensor.id] = _Schedule(interval)
 
     def remove(self, actor_id: int) -> None:
@@ -127,6 +138,9 @@ class SensorHub:
     def _flow(self, world: World, sensor: Actor, delta_s: float) -> Iterable[bytes]:
         return [self._cameras.flow(world, sensor, self._tracks[sensor.id])]
 
+    def _events(self, world: World, sensor: Actor, delta_s: float) -> Iterable[bytes]:
+        return [self._cameras.events(world, sensor, self._event_cameras[sensor.id])]
+
     def _contacts(self, world: World, sensor: Actor, delta_s: float) -> Iterable[bytes]:
         return contact.collisions(world, sensor, self._stream_port)
 
@@ -142,4 +156,5 @@ class SensorHub:
         radar.TYPE_ID: _detect,
         obstacle.TYPE_ID: _obstacles,
         flow.TYPE_ID: _flow,
+        events.TYPE_ID: _events,
     }  # all others are plain cameras

@@ -12,6 +12,7 @@ WORLD_OBSERVER = 17
 SENSOR_TYPE_IDS = {
     "sensor.other.collision": 0,
     "sensor.camera.depth": 1,
+    "sensor.camera.dvs": 3,
     "sensor.other.gnss": 4,
     "sensor.other.imu": 5,
     "sensor.other.obstacle": 7,

@@ -56,6 +56,11 @@ PHYSICS = (
     "wheels",
     "use_sweep_wheel_collision",
 )
+PHYSICS_NUMBERS = (
+    *("max_rpm", "moi", "final_ratio", "drag_coefficient", "gear_switch_time", "clutch_strength"),
+    *(name for name in PHYSICS if name.startswith("damping_rate")),
+)
+PHYSICS_FLAGS = ("use_gear_autobox", "use_sweep_wheel_collision")
 GEAR = ("ratio", "down_ratio", "up_ratio")
 WHEEL = (
     "tire_friction",
@@ -73,6 +78,7 @@ MOST_NUMBER = 1e30  # sums and squares of it stay finite, and it fits into the s
 MOST_CURVE_POINTS = 1000
 MOST_ATTRIBUTES, LONGEST_ATTRIBUTE = 500, 4096
 GEARS = (-1, 20)
+LOWEST_I32, HIGHEST_I32, HIGHEST_U32, HIGHEST_U8 = -(1 << 31), (1 << 31) - 1, (1 << 32) - 1, (1 << 8) - 1
 LIGHTEST_KG = 1.0
 SHORTEST_TICK_S, LONGEST_TICK_S = 1e-4, 10.0  # rates, per tick, must stay numbers
 DELTA = "fixed_delta_seconds"
@@ -200,11 +206,22 @@ def number(value: object, what: str) -> float:
     return float(value)
 
 
-def integer(value: object, what: str) -> int:
-    """An int that is no bool."""
+def integer(value: object, what: str, low: int = LOWEST_I32, high: int = HIGHEST_U32) -> int:
+    """An int that is no bool, within ``low..high``: what is given back must fit into the field of every client."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise WireValueError(f"{what} must be an integer; found {value!r:.60}")
+    if not low <= value <= high:
+        raise WireValueError(f"{what} lies in {low}..{high}; found {value}")
     return value
+
+
+def unsigned(value: object, what: str) -> int:
+    """An int that fits into 32 bits without a sign."""
+    return integer(value, what, 0)
+
+
+def _signed(value: object, what: str) -> int:
+    return integer(value, what, high=HIGHEST_I32)
 
 
 def text(value: object, what: str) -> str:
@@ -234,8 +251,8 @@ def decode_description(value: object) -> Description:
     for item in raw:
         name, kind, content = fields_of(item, 3, "ActorAttributeValue")[:3]
         attributes[_short(name, "attribute id")] = _short(content, f"attribute {name}")
-        types[name] = integer(kind, f"type of attribute {name}")
-    return Description(integer(uid, "blueprint uid"), text(type_id, "blueprint id"), attributes, types)
+        types[name] = integer(kind, f"type of attribute {name}", 0, HIGHEST_U8)
+    return Description(unsigned(uid, "blueprint uid"), text(type_id, "blueprint id"), attributes, types)
 
 
 def _short(value: object, what: str) -> str:
@@ -300,7 +317,7 @@ def decode_settings(value: object) -> dict[str, object]:
         raise WireValueError(
             f"fixed_delta_seconds must lie in 0..10 s, {SHORTEST_TICK_S} at least if not 0; found {seconds}"
         )
-    checks = {"integer": integer, "flag": _flag}
+    checks = {"integer": _signed, "flag": _flag}
     checked = {n: checks.get(SETTING_KINDS.get(n, ""), number)(v, n) for n, v in decoded.items() if n != DELTA}
     return {**decoded, **checked, DELTA: seconds or None}
 
@@ -317,8 +334,10 @@ def decode_physics(value: object) -> dict[str, object]:
     decoded = dict(zip(PHYSICS, fields_of(value, len(PHYSICS), "VehiclePhysicsControl")))
     if number(decoded["mass"], "mass") < LIGHTEST_KG:
         raise WireValueError(f"mass must be positive, at least {LIGHTEST_KG} kg; found {decoded['mass']}")
-    for name in ("max_rpm", "moi", "final_ratio", "drag_coefficient", "gear_switch_time", "clutch_strength"):
+    for name in PHYSICS_NUMBERS:
         decoded[name] = number(decoded[name], name)
+    for name in PHYSICS_FLAGS:
+        decoded[name] = _flag(decoded[name], name)
     for name in ("torque_curve", "steering_curve"):
         points = _few(fields_of(decoded[name], 1, name), name)
         decoded[name] = [[number(item, name) for item in fields_of(point, 2, name)[:2]] for point in points]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -76,13 +77,36 @@ class AckermannLoop:
     trim: float = 0.0  # m/s2, added to what is wanted because the vehicle does not quite give it
 
 
+MOTION_COLUMNS = 15  # of an actor's motion row: five vectors
+
+
 def _zeros() -> np.ndarray:
     return np.zeros(3)
 
 
+def _still() -> np.ndarray:
+    return np.zeros(MOTION_COLUMNS)
+
+
+def _vector(first: int) -> property:
+    """Three columns of the motion row: read as a view of it, written into it."""
+    columns = slice(first, first + 3)
+
+    def read(actor: Actor) -> np.ndarray:
+        return actor.motion[columns]
+
+    def write(actor: Actor, value: Sequence[float]) -> None:
+        actor.motion[columns] = value
+
+    return property(read, write)
+
+
 @dataclass(eq=False)
 class Actor:
-    """One living thing of the world; kinds: vehicle, walker, light, sign, sensor, other."""
+    """One living thing of the world; kinds: vehicle, walker, light, sign, sensor, other.
+
+    All that moves lies in one row, so that whole worlds can be gathered at once; the row may be part of a larger array.
+    """
 
     id: int
     type_id: str
@@ -92,11 +116,7 @@ class Actor:
     parent_id: int = 0
     attachment: int = 0
     relative: tuple[np.ndarray, np.ndarray] | None = None  # of an attached actor: location, rotation
-    location: np.ndarray = field(default_factory=_zeros)  # x, y, z m
-    rotation: np.ndarray = field(default_factory=_zeros)  # pitch, yaw, roll deg
-    velocity: np.ndarray = field(default_factory=_zeros)  # m/s, world
-    angular_velocity: np.ndarray = field(default_factory=_zeros)  # deg/s
-    acceleration: np.ndarray = field(default_factory=_zeros)  # m/s2, world
+    motion: np.ndarray = field(default_factory=_still)  # (MOTION_COLUMNS,): the five vectors below, in their order
     box_center: np.ndarray = field(default_factory=_zeros)  # m, local
     box_extent: np.ndarray = field(default_factory=_zeros)  # m, half sizes
     semantic_tags: bytes = b""
@@ -106,6 +126,12 @@ class Actor:
     has_gravity: bool = True
     color: tuple[int, int, int] = (128, 128, 128)
     light_state: int = 0  # VehicleLightState bits
+
+    location = _vector(0)  # x, y, z m
+    rotation = _vector(3)  # pitch, yaw, roll deg
+    velocity = _vector(6)  # m/s, world
+    angular_velocity = _vector(9)  # deg/s
+    acceleration = _vector(12)  # m/s2, world
 
     def __deepcopy__(self, memo: dict[int, object]) -> Actor:
         """A clone with arrays of its own; attributes and physics are replaced, never changed, and stay shared."""

@@ -15,10 +15,20 @@ from autovla_core.minicarla.world.actor import AckermannTarget, Actor, Vehicle, 
 
 
 def set_target_velocity(actor: Actor, velocity: Sequence[float]) -> None:
-    """Give an actor a velocity, m/s in the world; a vehicle's tyres then act on it."""
+    """Give an actor a velocity, m/s in the world; a vehicle's tyres then act on it. Without physics it takes none."""
+    if isinstance(actor, Vehicle) and not actor.simulate_physics:
+        return
     actor.velocity[:] = velocity
     if isinstance(actor, Vehicle):
         roll(actor)
+
+
+def halt(actor: Actor) -> None:
+    """Take all motion from an actor."""
+    for motion in (actor.velocity, actor.acceleration, actor.angular_velocity):
+        motion[:] = 0.0
+    if isinstance(actor, Vehicle):
+        actor.forward_speed = actor.lateral_speed = 0.0
 
 
 def roll(vehicle: Vehicle) -> None:

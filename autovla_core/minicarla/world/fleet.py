@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
 
 from autovla_core.minicarla.world import collision as c
 from autovla_core.minicarla.world import physics, vehicle, walker
-from autovla_core.minicarla.world.actor import Actor, Vehicle, Walker
+from autovla_core.minicarla.world.actor import MOTION_COLUMNS, Actor, Vehicle, Walker
 from autovla_core.minicarla.world.collision import Contact
 from autovla_core.minicarla.world.ground import CELL_M
 from autovla_core.minicarla.world.town import Town
 
 OUT_OF_REACH_M = 1e6  # a body that must not collide is put this far up
+FLAT_M = 0.1  # half height of a prop that wheels go over: dirt on the road
 WALKER_MASS = 75.0
-FASTEST = 300.0  # m/s, of vehicles
 EDGE_M = 1e6  # of the world
 THROWN_FROM = 1.0  # m/s that a blow must give a walker to throw it
-INPUT_LOW = np.array([-1.0, -1.0, 0.0, 0.0, -np.inf, 0.0, 0.0])
-INPUT_HIGH = np.array([1.0, 1.0, 1.0, 1.0, np.inf, 1.0, 1.0])
 GEAR_UP_AT = (5.0, 10.0, 16.0, 23.0)  # m/s, what an automatic gearbox reports
 
 
@@ -44,20 +44,38 @@ class Fleet:
         self.vehicles, self.walkers, self.props = list(vehicles), list(walkers), list(props)
         self.everybody: list[Actor] = [*vehicles, *walkers, *props]
         self.row_of = {actor.id: row for row, actor in enumerate(self.vehicles)}
+        self.half_lengths = [float(actor.box_extent[0]) for actor in self.vehicles]
         count = len(self.vehicles)
         self.rows = np.stack([rows[v.id] for v in vehicles]) if count else np.zeros((0, physics.COLUMNS))
         self.states = np.zeros((count, vehicle.STATE_COLUMNS))
         self.inputs = np.zeros((count, vehicle.INPUT_COLUMNS))
         self.bodies = np.zeros((len(self.everybody), c.BODY_COLUMNS))
         self._lift = np.zeros(len(self.everybody))
+        self._wheels = np.zeros((count, vehicle.WHEEL_COLUMNS))
+        self._adopt()
         for body, (i, actor) in zip(self.bodies, enumerate(self.everybody)):
             body[c.HX : c.HZ + 1] = actor.box_extent
-            self._lift[i] = actor.box_center[2] + (0.0 if actor.collides else OUT_OF_REACH_M)
+            self._lift[i] = actor.box_center[2] + (0.0 if _is_solid(actor) else OUT_OF_REACH_M)
         self.bodies[:count, c.INVERSE_MASS] = 1.0 / self.rows[:, physics.MASS]
         self.bodies[count : count + len(self.walkers), c.INVERSE_MASS] = 1.0 / WALKER_MASS
         for i, actor in enumerate(self.everybody):
             if not actor.simulate_physics:
                 self.bodies[i, c.INVERSE_MASS] = 0.0
+        self._hides = bool((self._lift > OUT_OF_REACH_M / 2).any())
+
+    def _adopt(self) -> None:
+        """Let the members' motion rows be rows of one array, so that a tick reads and writes all of them at once."""
+        self._motions = np.array([actor.motion for actor in self.everybody]).reshape(-1, MOTION_COLUMNS)
+        for actor, row in zip(self.everybody, self._motions):
+            actor.motion = row
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Fleet:
+        """A fleet whose members are the copies in ``memo``, which again share one array."""
+        clone = object.__new__(type(self))
+        memo[id(self)] = clone
+        clone.__dict__.update({name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()})
+        clone._adopt()
+        return clone
 
     def unchanging(self) -> list[object]:
         """Parts that a tick only reads."""
@@ -66,15 +84,15 @@ class Fleet:
     def gather(self) -> None:
         """Read poses and speeds of all members."""
         if self.vehicles:
-            self.states[:] = [_state(v) for v in self.vehicles]
-            speeds = self.states[:, vehicle.FORWARD : vehicle.LATERAL + 1]
-            np.clip(speeds, -FASTEST, FASTEST, out=speeds)
+            self._wheels[:] = [(v.forward_speed, v.lateral_speed, v.wheel_angle_deg, v.airborne) for v in self.vehicles]
+            vehicle.gather(self._motions, self._wheels, self.states)
         self._place_bodies()
-        for i in range(len(self.vehicles), len(self.everybody)):
-            self._place_other(i)
+        self._place_others(len(self.everybody))
 
     def seen(self) -> np.ndarray:
-        """Bodies (n, BODY_COLUMNS) where eyes see them, also those that nothing collides with."""
+        """Bodies (n, BODY_COLUMNS) where eyes see them, also those that nothing collides with; not to be changed."""
+        if not self._hides:
+            return self.bodies
         seen = self.bodies.copy()
         seen[:, c.CZ] -= np.where(self._lift > OUT_OF_REACH_M / 2, OUT_OF_REACH_M, 0.0)
         return seen
@@ -84,21 +102,24 @@ class Fleet:
         count = len(self.vehicles)
         if count:
             self.inputs[:] = [_input(v) for v in self.vehicles]
-            np.clip(self.inputs, INPUT_LOW, INPUT_HIGH, out=self.inputs)
+            vehicle.bound(self.inputs)
         vehicle.advance(self.states, self.inputs, self.rows, gravity, dt)
-        for i, member in enumerate(self.walkers, start=count):
+        for member in self.walkers:
             if member.simulate_physics:
-                ground = self.town.height(float(member.location[0]), float(member.location[1]))
-                walker.advance(member, ground, gravity if member.has_gravity else 0.0, dt)
+                x, y = member.motion[:2].tolist()
+                walker.advance(member, self.town.height(x, y), gravity if member.has_gravity else 0.0, dt)
             else:
                 walker.carry(member, dt)
-            self._place_other(i)
+        self._place_others(count + len(self.walkers))
         self._place_bodies()
         contacts = self._collide(dt)
         ground = self.town.ground
         vehicle.settle(self.states, self.inputs, self.rows, ground.heights, ground.origin, CELL_M, gravity, dt)
-        self._mend()
-        self._write_back(dt)
+        mended = vehicle.broken(self.states, EDGE_M)
+        if mended:
+            self._mend()
+        if count:
+            self._write_back(dt, moved=mended or bool(contacts))
         return contacts
 
     def body_of(self, actor: Actor, location: np.ndarray, yaw_deg: float) -> np.ndarray:
@@ -116,27 +137,23 @@ class Fleet:
 
     def _place_bodies(self) -> None:
         """Put the vehicles' bodies where their states are."""
-        states = self.states
-        rows = self.bodies[: len(states)]
-        rows[:, c.CX : c.CZ + 1] = states[:, :3]
-        rows[:, c.CZ] += self._lift[: len(states)]
-        yaw = np.radians(states[:, vehicle.YAW])
-        cos, sin = np.cos(yaw), np.sin(yaw)
-        forward, lateral = states[:, vehicle.FORWARD], states[:, vehicle.LATERAL]
-        rows[:, c.HEADING] = yaw
-        rows[:, c.VX] = forward * cos - lateral * sin
-        rows[:, c.VY] = forward * sin + lateral * cos
+        if self.vehicles:
+            yaw = np.radians(self.states[:, vehicle.YAW])
+            vehicle.place(self.states, self._lift, yaw, np.cos(yaw), np.sin(yaw), self.bodies)
 
-    def _place_other(self, i: int) -> None:
-        actor, body = self.everybody[i], self.bodies[i]
-        body[c.CX : c.CZ + 1] = actor.location
-        body[c.CZ] += self._lift[i]
-        body[c.HEADING] = math.radians(float(actor.rotation[1]))
-        body[c.VX : c.VY + 1] = actor.velocity[:2]
+    def _place_others(self, until: int) -> None:
+        """Put the bodies of walkers, and of props if ``until`` includes their rows, where they are."""
+        rows = slice(len(self.vehicles), until)
+        if rows.start < until:
+            bodies, motions = self.bodies[rows], self._motions[rows]
+            bodies[:, c.CX : c.CZ + 1] = motions[:, vehicle.LOCATION : vehicle.LOCATION + 3]
+            bodies[:, c.CZ] += self._lift[rows]
+            bodies[:, c.HEADING] = np.radians(motions[:, vehicle.ROTATION + 1])
+            bodies[:, c.VX : c.VY + 1] = motions[:, vehicle.VELOCITY : vehicle.VELOCITY + 2]
 
     def _collide(self, dt: float) -> list[Contact]:
         s = self.statics
-        count = c.resolve(self.bodies, s.bodies, s.origin, s.shape, s.first, s.members, dt, self._hits)
+        count = c.resolve(self.bodies, s.bodies, s.origin, s.shape, s.first, s.members, dt, self._hits, s.radii)
         if not count:
             return []
         contacts, struck = [], set()
@@ -177,27 +194,23 @@ class Fleet:
             self.states[i, : vehicle.X + 3] = np.clip(self.vehicles[i].location, -EDGE_M, EDGE_M)
             self.states[i, vehicle.YAW] = self.vehicles[i].rotation[1] % 360.0
 
-    def _write_back(self, dt: float) -> None:
-        self._place_bodies()
-        planar = self.bodies[: len(self.vehicles), c.VX : c.VY + 1]
-        for member, state, (vx, vy), active in zip(
-            self.vehicles, self.states.tolist(), planar.tolist(), self.inputs[:, vehicle.ACTIVE].tolist()
+    def _write_back(self, dt: float, moved: bool) -> None:
+        """Give the vehicles their new state; ``moved``: not only as ``advance`` moved them."""
+        if moved:
+            self._place_bodies()
+        else:
+            count = len(self.vehicles)
+            self.bodies[:count, c.CZ] = self.states[:, vehicle.Z] + self._lift[:count]
+        vehicle.write(self.states, self.inputs, self.bodies, dt, self._motions, self._wheels)
+        for member, wheels, active in zip(
+            self.vehicles, self._wheels.tolist(), self.inputs[:, vehicle.ACTIVE].tolist()
         ):
             if active:
-                _write(member, state, vx, vy, dt)
+                _write(member, *wheels)
 
 
-def _state(v: Vehicle) -> tuple[float, ...]:
-    return (
-        *v.location.tolist(),
-        *v.rotation.tolist(),
-        v.velocity[2] if v.airborne else 0.0,
-        v.forward_speed,
-        v.lateral_speed,
-        math.radians(v.angular_velocity[2]),
-        math.radians(v.wheel_angle_deg),
-        float(v.airborne),
-    )
+def _is_solid(actor: Actor) -> bool:
+    return actor.collides and not (actor.type_id.startswith("static.") and actor.box_extent[2] < FLAT_M)
 
 
 def _input(v: Vehicle) -> tuple[float, ...]:
@@ -205,25 +218,12 @@ def _input(v: Vehicle) -> tuple[float, ...]:
     gear = control.gear if control.manual_gear_shift else 1 - 2 * control.reverse
     direction = (gear > 0) - (gear < 0)
     held = math.nan if v.constant_velocity is None else v.constant_velocity
-    hand = float(control.hand_brake)
     throttle = max(control.throttle, 0.0) * direction
-    return throttle, control.steer, control.brake, hand, held, float(v.simulate_physics), float(not v.has_gravity)
+    return throttle, control.steer, control.brake, control.hand_brake, held, v.simulate_physics, not v.has_gravity
 
 
-def _write(v: Vehicle, state: list[float], vx: float, vy: float, dt: float) -> None:
-    climb = (state[vehicle.Z] - float(v.location[2])) / dt
-    if state[vehicle.AIRBORNE]:
-        climb = state[vehicle.CLIMB]
-    velocity = (vx, vy, climb)
-    old = v.velocity.tolist()
-    v.location[:] = state[:3]
-    v.rotation[:] = state[3:6]
-    v.velocity[:] = velocity
-    v.acceleration[:] = [(new - was) / dt for new, was in zip(velocity, old)]
-    v.angular_velocity[:] = (0.0, 0.0, math.degrees(state[vehicle.YAW_RATE]))
-    v.forward_speed, v.lateral_speed = state[vehicle.FORWARD], state[vehicle.LATERAL]
-    v.wheel_angle_deg = math.degrees(state[vehicle.WHEEL])
-    v.airborne = bool(state[vehicle.AIRBORNE])
-    if not v.control.manual_gear_shift:
-        speed = v.forward_speed
-        v.control.gear = -1 if v.control.reverse else 1 + sum(speed > limit for limit in GEAR_UP_AT)
+def _write(v: Vehicle, forward: float, lateral: float, wheel_deg: float, airborne: float) -> None:
+    v.forward_speed, v.lateral_speed, v.wheel_angle_deg, v.airborne = forward, lateral, wheel_deg, airborne != 0.0
+    control = v.control
+    if not control.manual_gear_shift:
+        control.gear = -1 if control.reverse else 1 + bisect_left(GEAR_UP_AT, forward)

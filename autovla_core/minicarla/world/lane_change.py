@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from autovla_core.minicarla.world.layout import Lane
 from autovla_core.minicarla.world.right_of_way import Car
@@ -41,6 +42,7 @@ class Change:
     until: float  # offset along the driver's window
 
 
+@njit(cache=True)
 def is_held_up(gap: float, lead: float, speed: float, wanted: float) -> bool:
     """Whether something ahead, at ``lead`` m/s, keeps a car well below the speed that it wants."""
     return gap < HELD_UP_WITHIN_M and lead < HELD_UP_BELOW * wanted and speed > lead - STARTING

@@ -8,8 +8,9 @@ import numpy as np
 
 from autovla_core.frames import point_from_carla
 from autovla_core.minicarla.world.areas import edges
+from autovla_core.minicarla.world.crosswalks import stripes
 from autovla_core.minicarla.world.layout import Signal
-from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, from_quads, join
+from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, from_quads, from_triangles, join
 from autovla_core.minicarla.world.opendrive import POST_BESIDE_LANE_M
 from autovla_core.minicarla.world.surfaces import UP, quads_mesh, ribbon
 from autovla_core.minicarla.world.survey import Strip, simplify
@@ -20,7 +21,6 @@ EDGE_LINE_INSET_M = 0.15
 DOUBLE_LINE_OFFSET_M = 0.14
 DASH_M, DASH_PERIOD_M = 3.0, 8.0
 STOP_LINE_M = 0.4
-STRIPE_M = 0.55
 YIELD_BLOCKS = 4
 BAY_M = 6.0  # a parking place's length
 LINED = ("driving", "biking", "parking", "median")  # lanes with a painted outer border
@@ -30,8 +30,8 @@ YELLOW = (0.72, 0.5, 0.07)
 COLORS = {"white": WHITE, "yellow": YELLOW}
 
 
-def build_markings(strips: Sequence[Strip], signals: Sequence[Signal], crosswalks: np.ndarray) -> Mesh:
-    """Return all paint; crosswalks (n, 4, 3) are corners in CARLA's frame."""
+def build_markings(strips: Sequence[Strip], signals: Sequence[Signal], crosswalks: Sequence[np.ndarray]) -> Mesh:
+    """Return all paint; crosswalks are rings of corners (n, 3) in CARLA's frame."""
     streets = [strip for strip in strips if strip.record.junction_id < 0]
     return join([_lane_lines(streets), _bays(streets), _stop_lines(signals), _stripes(crosswalks)])
 
@@ -122,20 +122,16 @@ def _stop_lines(signals: Sequence[Signal]) -> Mesh:
 
 
 def _upward(quads: np.ndarray) -> np.ndarray:
-    """Turn quads (n, 4, 3) that face down."""
+    """Turn polygons (n, k, 3) that face down."""
     first, second = quads[:, 1] - quads[:, 0], quads[:, 2] - quads[:, 0]
     down = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0] < 0
     return np.where(down[:, None, None], quads[:, ::-1], quads)
 
 
-def _stripes(crosswalks: np.ndarray) -> Mesh:
+def _stripes(crosswalks: Sequence[np.ndarray]) -> Mesh:
     """Zebra stripes along the driving direction."""
-    quads = []
-    for a, b, _, d in point_from_carla(crosswalks) + MARK_ABOVE_M * UP:
-        along, across = b - a, d - a
-        count = max(1, int(np.linalg.norm(across) / (2 * STRIPE_M)))
-        step = across / count
-        for k in range(count):
-            start = a + step * (k + 0.25)
-            quads.append([start, start + along, start + along + step / 2, start + step / 2])
-    return from_quads(_upward(np.array(quads, float).reshape(-1, 4, 3)), WHITE, Material.MARKING, Tag.ROAD_LINE)
+    bars = [bar for ring in crosswalks for bar in stripes(point_from_carla(ring) + MARK_ABOVE_M * UP)]
+    quads = _upward(np.array([bar for bar in bars if len(bar) == 4], float).reshape(-1, 4, 3))
+    pieces = _upward(np.array([bar for bar in bars if len(bar) == 3], float).reshape(-1, 3, 3))
+    whole = from_quads(quads, WHITE, Material.MARKING, Tag.ROAD_LINE)
+    return join([whole, from_triangles(pieces, WHITE, Material.MARKING, Tag.ROAD_LINE)]) if len(pieces) else whole

@@ -26,6 +26,7 @@ class Material(IntEnum):
     GLASS = 7
     EMISSIVE = 8
     MARKING = 9
+    LAMP_HEAD = 10  # of a street lamp: flat, until the cameras light it
 
 
 class Tag(IntEnum):
@@ -89,6 +90,13 @@ def from_quads(quads: np.ndarray, color: np.ndarray | Sequence[float], material:
     triangles = np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).reshape(-1, 3, 3)
     colors = np.repeat(np.broadcast_to(np.asarray(color, np.float32), (n, 3)), 2, axis=0)
     return Mesh(triangles, colors, np.full(2 * n, material, np.uint8), np.full(2 * n, tag, np.uint8))
+
+
+def from_triangles(triangles: np.ndarray, color: Sequence[float], material: int, tag: int) -> Mesh:
+    """Counter-clockwise triangles (n, 3, 3) of one colour."""
+    n = len(triangles)
+    colors = np.tile(np.asarray(color, np.float32), (n, 1))
+    return Mesh(triangles.astype(np.float32), colors, np.full(n, material, np.uint8), np.full(n, tag, np.uint8))
 
 
 def box(

@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from autovla_core.minicarla.world import survey
+from autovla_core.minicarla.world import crosswalks, survey
 from autovla_core.minicarla.world.areas import Areas, survey_areas
 from autovla_core.minicarla.world.layout import Solid
 
@@ -52,17 +52,17 @@ def survey_navigation(xodr: str, solids: Sequence[Solid]) -> Navigation:
 
     The text must be one that a town was loaded from.
     """
-    carla_map = carla.Map("navigation", xodr)
+    carla_map = carla.Map("navigation", crosswalks.closed(xodr))
     areas = survey_areas(survey.survey(carla_map, ET.fromstring(xodr)))
-    corners = np.array([(p.x, -p.y) for p in carla_map.get_crosswalks()], float).reshape(-1, 5, 2)[:, :4]
-    return build_navigation(areas, corners, solids)
+    corners = np.array([(p.x, -p.y, p.z) for p in carla_map.get_crosswalks()], float).reshape(-1, 3)
+    return build_navigation(areas, [ring[:, :2] for ring in crosswalks.rings(corners)], solids)
 
 
-def build_navigation(areas: Areas, crosswalks: np.ndarray, solids: Sequence[Solid]) -> Navigation:
-    """Cut the walkable ground into convex polygons; crosswalks are (n, 4, 2), right-handed."""
+def build_navigation(areas: Areas, zebras: Sequence[np.ndarray], solids: Sequence[Solid]) -> Navigation:
+    """Cut the walkable ground into convex polygons; crosswalks, ``zebras``, are rings (n, 2), right-handed."""
     walks = shapely.union_all([areas.walks, *areas.corners]).difference(areas.road)
     crossings = shapely.union_all(
-        [shapely.Polygon(corners).buffer(CROSSWALK_MARGIN_M, join_style="mitre") for corners in crosswalks]
+        [shapely.Polygon(corners).buffer(CROSSWALK_MARGIN_M, join_style="mitre") for corners in zebras]
     )
     ground = shapely.union_all([walks, areas.road]).buffer(SLIVER_M).buffer(-SLIVER_M - WALKER_RADIUS_M)
     whole = ground.difference(_in_the_way(solids))

@@ -36,6 +36,7 @@ RAIL_COLOR: Color = (0.42, 0.43, 0.44)
 STOREY_M = 3.1
 EAVES_M = 0.4
 CROWN_SIDES = 6
+LAMP_REACH_M, LAMP_HANGS_M = 1.5, 0.06  # of a street lamp's head: from the post, below the arm
 
 
 @dataclass(frozen=True)
@@ -175,15 +176,22 @@ def _lathe(foot: np.ndarray, profile: Sequence[tuple[float, float]], turn: float
     return np.concatenate(triangles)
 
 
+def lamp_head(foot: Sequence[float], yaw: float, height: float) -> np.ndarray:
+    """Where the lamp of a ``street_lamp`` hangs: the middle of its underside, (3,)."""
+    reach = np.array([math.cos(yaw), math.sin(yaw), 0.0]) * LAMP_REACH_M
+    return np.asarray(foot, float) + reach + (0.0, 0.0, height - 2 * LAMP_HANGS_M + 0.01)
+
+
 def street_lamp(foot: Sequence[float], yaw: float, height: float) -> Mesh:
     """A post with an arm that reaches 1.6 m towards ``yaw``."""
     foot = np.asarray(foot, float)
     ahead = np.array([math.cos(yaw), math.sin(yaw), 0.0])
     top = foot + (0.0, 0.0, height)
+    head = top + LAMP_REACH_M * ahead - (0, 0, LAMP_HANGS_M)
     parts = [
         box(foot + (0, 0, height / 2), (0.06, 0.06, height / 2), yaw, LAMP_POST_COLOR, Material.FLAT, Tag.POLE),
         box(top + 0.8 * ahead, (0.8, 0.04, 0.04), yaw, LAMP_POST_COLOR, Material.FLAT, Tag.POLE),
-        box(top + 1.5 * ahead - (0, 0, 0.06), (0.3, 0.1, 0.05), yaw, LAMP_HEAD_COLOR, Material.FLAT, Tag.POLE),
+        box(head, (0.3, 0.1, 0.05), yaw, LAMP_HEAD_COLOR, Material.LAMP_HEAD, Tag.POLE),
     ]
     return join(parts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from autovla_core.minicarla.world.actor import LightColor, TrafficLight
 from autovla_core.minicarla.world.layout import Lane
@@ -36,8 +37,7 @@ class Crossing:
     stopped_s: float = 0.0
 
 
-@dataclass(frozen=True)
-class Car:
+class Car(NamedTuple):
     """What right of way needs to know of a car at this moment."""
 
     id: int
@@ -45,6 +45,20 @@ class Car:
     s: float  # m along the lane, of the car's centre
     speed: float
     half_length: float
+
+
+class Cars:
+    """All cars of a moment, and those on each lane."""
+
+    def __init__(self, cars: Iterable[Car]) -> None:
+        self.all = list(cars)
+        self._by_lane: dict[int, list[Car]] = {}
+        for car in self.all:
+            self._by_lane.setdefault(car.lane, []).append(car)
+
+    def on(self, lane: int) -> Sequence[Car]:
+        """Those whose centre is on a lane."""
+        return self._by_lane.get(lane, ())
 
 
 @dataclass
@@ -55,7 +69,8 @@ class RightOfWay:
     lights: Mapping[str, TrafficLight]  # by OpenDRIVE signal id
     stop_signs: frozenset[str]  # ids of signs that ask for a full stop, not only to yield
     holders: dict[int, set[int]] = field(default_factory=dict)  # junction lane -> drivers under way
-    claims: dict[int, set[int]] = field(default_factory=dict)  # impatient driver -> lanes that it needs empty
+    claims: dict[int, frozenset[int]] = field(default_factory=dict)  # impatient driver -> lanes that it needs empty
+    conflicts: dict[tuple[int, ...], frozenset[int]] = field(default_factory=dict)  # way through a junction -> lanes
 
     def release(self, driver: int, crossing: Crossing) -> None:
         """Give a crossing's lanes back."""
@@ -69,7 +84,7 @@ class RightOfWay:
         for waiting in self.holders.values():
             waiting.discard(driver)
 
-    def review(self, me: Car, crossing: Crossing, to_line: float, others: Sequence[Car], dt: float) -> bool:
+    def review(self, me: Car, crossing: Crossing, to_line: float, others: Cars, dt: float) -> bool:
         """Decide, every tick, whether a driver ``to_line`` metres before its line may go; keep the books."""
         if to_line < 0.0 and (crossing.granted or to_line < -INSIDE_M):
             self._grant(me.id, crossing)
@@ -90,11 +105,11 @@ class RightOfWay:
         self._grant(me.id, crossing)
         return True
 
-    def queue(self, me: Car, crossing: Crossing) -> None:
+    def queue(self, driver: int, crossing: Crossing) -> None:
         """Note that a driver stands behind others before its line: it holds nothing, or those would wait for it."""
-        self.claims.pop(me.id, None)
+        self.claims.pop(driver, None)
         if crossing.granted:
-            self.release(me.id, crossing)
+            self.release(driver, crossing)
 
     def _grant(self, driver: int, crossing: Crossing) -> None:
         crossing.granted = True
@@ -113,47 +128,52 @@ class RightOfWay:
     def _needs_stop(self, crossing: Crossing) -> bool:
         return self.lanes[crossing.approach].stop_id in self.stop_signs and crossing.stopped_s < STOP_WAIT_S
 
-    def _is_free(self, me: Car, crossing: Crossing, others: Sequence[Car]) -> bool:
-        conflicts = {c for lane in crossing.lanes for c in self.lanes[lane].conflicts} - set(crossing.lanes)
+    def _is_free(self, me: Car, crossing: Crossing, others: Cars) -> bool:
+        conflicts = self._conflicts(crossing.lanes)
         impatient = crossing.waited_s > IMPATIENT_AFTER_S
         if impatient:
             self.claims[me.id] = conflicts
-        elif any(claim & set(crossing.lanes) for claim in self.claims.values()):
+        elif any(not claim.isdisjoint(crossing.lanes) for claim in self.claims.values()):
             return False
         if any(self.holders.get(lane, set()) - {me.id} for lane in conflicts):
             return False
-        if any(car.lane in conflicts and car.id != me.id for car in others):
+        if any(car.id != me.id for lane in conflicts for car in others.on(lane)):
             return False
         if not self._exit_has_room(me, crossing, others):
             return False
         return impatient or not self._must_yield(me, crossing, conflicts, others)
 
-    def _had_better_wait(self, me: Car, crossing: Crossing, to_line: float, others: Sequence[Car]) -> bool:
+    def _conflicts(self, ways: tuple[int, ...]) -> frozenset[int]:
+        """Lanes that cross or join a way through a junction, without its own."""
+        if ways not in self.conflicts:
+            self.conflicts[ways] = frozenset(c for lane in ways for c in self.lanes[lane].conflicts) - set(ways)
+        return self.conflicts[ways]
+
+    def _had_better_wait(self, me: Car, crossing: Crossing, to_line: float, others: Cars) -> bool:
         """Whether room beyond the junction has been lost since the grant, and the car can still stop."""
         return to_line > me.speed**2 / (2.0 * CAN_STOP) and not self._exit_has_room(me, crossing, others)
 
-    def _exit_has_room(self, me: Car, crossing: Crossing, others: Sequence[Car]) -> bool:
+    def _exit_has_room(self, me: Car, crossing: Crossing, others: Cars) -> bool:
         """Whether this car, and those before it in the junction, fit behind the last one that stands beyond."""
         if crossing.waited_s > DESPERATE_AFTER_S:
             return True
         standing = [
-            car.s - car.half_length
-            for car in others
-            if car.lane == crossing.exit and car.id != me.id and car.speed < EXIT_SPEED
+            car.s - car.half_length for car in others.on(crossing.exit) if car.id != me.id and car.speed < EXIT_SPEED
         ]
         if not standing:
             return True
-        before = [car for car in others if car.lane in crossing.lanes and car.id != me.id]
+        before = [car for car in others.all if car.lane in crossing.lanes and car.id != me.id]
         taken = sum(2.0 * car.half_length + FOLLOWING_GAP_M for car in before)
         return min(standing) >= EXIT_ROOM_M + me.half_length + taken
 
-    def _must_yield(self, me: Car, crossing: Crossing, conflicts: set[int], others: Iterable[Car]) -> bool:
+    def _must_yield(self, me: Car, crossing: Crossing, conflicts: frozenset[int], others: Cars) -> bool:
         """Whether a moving car with priority will need a conflicting lane soon."""
         mine = self._rank(self.lanes[crossing.approach], self.lanes[crossing.lanes[0]].turn)
-        for car in others:
+        for car in others.all:
             lane = self.lanes[car.lane]
-            to_end = float(lane.s[-1]) - car.s - car.half_length
-            if car.id == me.id or lane.junction_id >= 0 or car.speed < 1.0 or to_end > 5.0 + CROSSING_S * car.speed:
+            if car.id == me.id or car.speed < 1.0 or lane.junction_id >= 0:
+                continue
+            if float(lane.s[-1]) - car.s - car.half_length > 5.0 + CROSSING_S * car.speed:
                 continue
             light = self.lights.get(lane.light_id)
             if light is not None and light.state == LightColor.RED:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from shapely.geometry import Polygon
 
+from autovla_core.frames import point_from_carla
 from autovla_core.minicarla.world import plants_and_houses as shapes
 from autovla_core.minicarla.world.areas import Areas
 from autovla_core.minicarla.world.ground import Ground
@@ -50,13 +51,15 @@ class Scenery:
 
     mesh: Mesh
     solids: tuple[Solid, ...]
+    lamps: np.ndarray  # (n, 3) where street lamps shine from, CARLA's frame
 
 
 def build_scenery(strips: Sequence[Strip], areas: Areas, ground: Ground, style: SceneryStyle | None) -> Scenery:
     """Return the scenery of one style; the same style gives the same bytes. None gives nothing."""
     if style is None:
         empty = np.zeros((0, 3), np.float32)
-        return Scenery(Mesh(empty.reshape(0, 3, 3), empty, np.zeros(0, np.uint8), np.zeros(0, np.uint8)), ())
+        nothing = Mesh(empty.reshape(0, 3, 3), empty, np.zeros(0, np.uint8), np.zeros(0, np.uint8))
+        return Scenery(nothing, (), np.zeros((0, 3)))
     rng = np.random.default_rng(style.seed)
     site = Site(areas, ground)
     fronts = [front_of(s) for s in strips if s.record.type == "sidewalk" and s.record.junction_id < 0]
@@ -75,7 +78,7 @@ def build_scenery(strips: Sequence[Strip], areas: Areas, ground: Ground, style: 
     for strip in open_strips:
         _add_roadside(site, front_of(strip), rng, style)
     _add_groves(site, [*fronts, *map(front_of, open_strips)], rng, style.grove_trees)
-    return Scenery(join(site.parts), tuple(site.solids))
+    return Scenery(join(site.parts), tuple(site.solids), np.array(site.lamps).reshape(-1, 3))
 
 
 def _add_houses(site: Site, front: Front, rng: np.random.Generator, style: SceneryStyle) -> None:
@@ -168,6 +171,7 @@ def _add_lamps(site: Site, front: Front) -> None:
             site.take(rectangle(place, 1.0, 1.0, yaw))
             base = site.height(place)
             site.parts.append(shapes.street_lamp((*place, base), yaw, LAMP_HEIGHT_M))
+            site.lamps.append(point_from_carla(shapes.lamp_head((*place, base), yaw, LAMP_HEIGHT_M)))
             half = (0.07, 0.07, LAMP_HEIGHT_M / 2)
             site.add_solid((*place, base + LAMP_HEIGHT_M / 2), half, yaw, Tag.POLE, "static.pole")
 

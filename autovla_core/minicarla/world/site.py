@@ -54,6 +54,7 @@ class Site:
         self._taken: defaultdict[tuple[int, int], list[Polygon]] = defaultdict(list)
         self.parts: list[Mesh] = []
         self.solids: list[Solid] = []
+        self.lamps: list[np.ndarray] = []
 
     def is_free(self, footprint: Polygon, may_touch_paving: bool = False) -> bool:
         barred = self._junctions if may_touch_paving else self._barred

@@ -84,8 +84,8 @@ def make_sign(actor_id: int, signal: Signal, index: int) -> TrafficSign:
     if isinstance(made, TrafficLight):
         made.pole_index, made.group, made.phase = index, signal.junction_id, signal.phase
     center, extent = LIGHT_BOX if is_light else SIGN_BOX
-    made.location = np.array(signal.location, float)
-    made.rotation = np.array([0.0, (signal.yaw_deg + 180.0) % 360.0 - 180.0, 0.0])
+    made.location = signal.location
+    made.rotation = 0.0, (signal.yaw_deg + 180.0) % 360.0 - 180.0, 0.0
     made.box_center, made.box_extent = np.array(center), np.array(extent)
     made.trigger_center = np.array(signal.trigger_center, float)
     made.trigger_extent = np.array(signal.trigger_extent, float)

@@ -6,13 +6,13 @@ The only file of minicarla that imports carla, for its offline map geometry.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import carla
 import numpy as np
 
-from autovla_core.minicarla.world import furniture, markings, road_mesh, scenery, signals, survey
+from autovla_core.minicarla.world import crosswalks, furniture, markings, road_mesh, scenery, signals, survey
 from autovla_core.minicarla.world import mesh as meshes
 from autovla_core.minicarla.world.areas import survey_areas
 from autovla_core.minicarla.world.ground import Ground, LaneGrid, build_ground
@@ -53,6 +53,7 @@ class Town:
     mesh: Mesh  # right-handed, without the lamps of the traffic lights
     ground: Ground
     lane_grid: LaneGrid
+    lamps: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))  # where street lamps shine from
 
     def height(self, x: float, y: float) -> float:
         """Return the ground's z in metres; on roads exact within a centimetre."""
@@ -86,7 +87,7 @@ def load_opendrive(name: str, xodr_text: str) -> Town:
 def _load(name: str, xodr: str, style: SceneryStyle | None) -> Town:
     try:
         root = ET.fromstring(xodr)
-        carla_map = carla.Map(name, xodr)
+        carla_map = carla.Map(name, crosswalks.closed(xodr))
     except (ET.ParseError, RuntimeError) as error:
         raise TownError(f"town {name!r}: not an OpenDRIVE map: {error}") from error
     strips = survey.survey(carla_map, root)
@@ -96,9 +97,8 @@ def _load(name: str, xodr: str, style: SceneryStyle | None) -> Town:
     placed = signals.build_signals(root, lanes, strips)
     lanes = signals.with_signals(lanes, placed)
     ground = build_ground(lanes)
-    crosswalks = _crosswalks(carla_map)
     areas = survey_areas(strips)
-    parts = [road_mesh.build_roads(strips, areas, ground), markings.build_markings(strips, placed, crosswalks)]
+    parts = [road_mesh.build_roads(strips, areas, ground), markings.build_markings(strips, placed, _zebras(carla_map))]
     parts.append(furniture.build_signals_mesh(placed))
     things = scenery.build_scenery(strips, areas, ground, style)
     solids = furniture.signal_solids(placed) + things.solids
@@ -112,13 +112,14 @@ def _load(name: str, xodr: str, style: SceneryStyle | None) -> Town:
         mesh=meshes.join([*parts, things.mesh]),
         ground=ground,
         lane_grid=LaneGrid(lanes),
+        lamps=things.lamps,
     )
 
 
-def _crosswalks(carla_map: carla.Map) -> np.ndarray:
-    """Return (n, 4, 3) corners; carla closes each outline with its first corner again."""
+def _zebras(carla_map: carla.Map) -> list[np.ndarray]:
+    """Return the crosswalks as rings of corners (n, 3)."""
     corners = np.array([(p.x, p.y, p.z) for p in carla_map.get_crosswalks()], float)
-    return corners.reshape(-1, 5, 3)[:, :4]
+    return crosswalks.rings(corners.reshape(-1, 3))
 
 
 def _spawn_points(lanes: list[Lane]) -> tuple[SpawnPoint, ...]:

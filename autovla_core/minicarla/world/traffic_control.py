@@ -10,11 +10,19 @@ from numba import njit
 from autovla_core.minicarla.world import collision as c
 from autovla_core.minicarla.world import physics as p
 from autovla_core.minicarla.world import vehicle as v
+from autovla_core.minicarla.world.lane_change import STANDING_PATIENCE_S, STANDING_SPEED, is_held_up
 from autovla_core.minicarla.world.traffic_path import POINTS
 
 # Columns of a driver row.
 AT, STOP_AT, LENGTH, OFF_PATH, GAP, THROTTLE, BRAKE, STEER, LEAD = range(9)
-DRIVER_COLUMNS = 9
+# Of the window, as offsets; infinity where there is none: its renewal, the end of the road, the last lane of one that
+# ends, the line of the next junction and its far side.
+RENEW_AT, FINISH, LAST_LANE_AT, LINE_AT, LINE_END = range(9, 14)
+# Of lane changes: seconds held up, seconds to rest, the driver's patience, until which offset one goes on (or -1).
+HELD_UP_S, REST_S, PATIENCE_S, CHANGES_UNTIL = range(14, 18)
+# What is due in this tick, 0 or 1: a new window, thinking of a change, having ended one, a look at the junction.
+RENEWS, THINKS, HAS_CHANGED, REVIEWS = range(18, 22)
+DRIVER_COLUMNS = 22
 
 ACCELERATION = 1.8  # m/s2
 COMFORT_BRAKING = 2.5
@@ -30,6 +38,8 @@ INTRUDER_WITHIN_M = 45.0
 INTRUDER_ACROSS = 0.5  # sine of the angle between its way and ours: others are followed, or met in their own lane
 LOOK_AHEAD_M, LOOK_AHEAD_S = 3.0, 0.45
 HOLD_BRAKE = 0.4
+LOST_M = 3.0  # off the path: look for a lane again
+LOOK_AT_JUNCTION_M, LOOK_AT_JUNCTION_S = 12.0, 3.0
 
 
 @njit(cache=True)
@@ -71,12 +81,13 @@ def leader(
     first = int(at + 0.5 * bodies[me, c.HX]) + 1
     last = min(int(min(at + reach, length)), POINTS - 2)
     gap, lead_speed = np.inf, 0.0
+    my_x, my_y, my_z = bodies[me, c.CX], bodies[me, c.CY], bodies[me, c.CZ]
     for k in range(len(bodies)):
-        other = bodies[k]
-        dx, dy = other[c.CX] - bodies[me, c.CX], other[c.CY] - bodies[me, c.CY]
-        far = reach + other[c.HX] + 3.0
-        if k == me or dx * dx + dy * dy > far * far or abs(other[c.CZ] - bodies[me, c.CZ]) > 3.0:
+        dx, dy = bodies[k, c.CX] - my_x, bodies[k, c.CY] - my_y
+        far = reach + bodies[k, c.HX] + 3.0
+        if k == me or dx * dx + dy * dy > far * far or abs(bodies[k, c.CZ] - my_z) > 3.0:
             continue
+        other = bodies[k]
         for foresight in WALKER_FORESIGHT_S:
             if foresight > 0.0 and k < vehicles:
                 break
@@ -102,10 +113,12 @@ def intruder(path: np.ndarray, at: float, speed: float, me: int, bodies: np.ndar
     """
     half, gap = bodies[me, c.HY] + SIDE_MARGIN_M, np.inf
     for k in range(len(driven)):
+        if driven[k]:
+            continue
         other = bodies[k]
         dx, dy = other[c.CX] - bodies[me, c.CX], other[c.CY] - bodies[me, c.CY]
         pace = math.sqrt(other[c.VX] ** 2 + other[c.VY] ** 2)
-        if driven[k] or k == me or pace < 1.0 or dx * dx + dy * dy > INTRUDER_WITHIN_M**2:
+        if k == me or pace < 1.0 or dx * dx + dy * dy > INTRUDER_WITHIN_M**2:
             continue
         if abs(other[c.CZ] - bodies[me, c.CZ]) > 3.0:
             continue
@@ -203,7 +216,34 @@ def drive(
 
 @njit(cache=True)
 def locate(drivers: np.ndarray, members: np.ndarray, paths: np.ndarray, states: np.ndarray) -> None:
-    """Update every driver's offset along its path, in place."""
+    """Update every driver's offset along its path, and whether it needs a new window, in place."""
     for i in range(len(drivers)):
         d, state = drivers[i], states[members[i]]
         d[AT], d[OFF_PATH] = progress(paths[i], state[v.X], state[v.Y], d[AT], d[LENGTH])
+        d[RENEWS] = d[OFF_PATH] > LOST_M or d[AT] > d[RENEW_AT]
+
+
+@njit(cache=True)
+def consider(
+    drivers: np.ndarray, members: np.ndarray, speeds: np.ndarray, states: np.ndarray, bodies: np.ndarray, dt: float
+) -> None:
+    """Sort out who has something to decide in this tick, and note where those stop who have not, in place."""
+    for i in range(len(drivers)):
+        d, speed, half = drivers[i], states[members[i], v.FORWARD], bodies[members[i], c.HX]
+        _consider_change(d, speeds[i, min(int(d[AT] + 0.5), POINTS - 1)], speed, dt)
+        to_line = d[LINE_AT] - d[AT] - half
+        d[REVIEWS] = d[AT] > d[LINE_END] + half or to_line <= LOOK_AT_JUNCTION_M + LOOK_AT_JUNCTION_S * speed
+        d[STOP_AT] = d[FINISH]
+
+
+@njit(cache=True)
+def _consider_change(d: np.ndarray, wanted: float, speed: float, dt: float) -> None:
+    d[THINKS] = d[HAS_CHANGED] = 0.0
+    if d[CHANGES_UNTIL] >= 0.0:
+        if d[AT] > d[CHANGES_UNTIL]:
+            d[CHANGES_UNTIL], d[HAS_CHANGED] = -1.0, 1.0
+        return
+    d[HELD_UP_S] = d[HELD_UP_S] + dt if is_held_up(d[GAP], d[LEAD], speed, wanted) else 0.0
+    d[REST_S] = max(0.0, d[REST_S] - dt)
+    patience = d[PATIENCE_S] if d[LEAD] > STANDING_SPEED else STANDING_PATIENCE_S
+    d[THINKS] = d[REST_S] <= 0.0 and (d[AT] >= d[LAST_LANE_AT] or d[HELD_UP_S] > patience)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -37,10 +40,16 @@ class Path:
 
     def span_at(self, offset: float) -> int:
         """Index of the span that an offset lies in."""
-        for i, span in enumerate(self.spans):
-            if offset < span.end:
-                return i
-        return len(self.spans) - 1
+        return min(bisect_right(self._span_ends, offset), len(self.spans) - 1)
+
+    @property
+    def last_span_at(self) -> float:
+        """Offset from which ``span_at`` says the last."""
+        return self.spans[-2].end if len(self.spans) > 1 else -math.inf
+
+    @cached_property
+    def _span_ends(self) -> tuple[float, ...]:
+        return tuple(span.end for span in self.spans)
 
 
 def build_path(

@@ -11,11 +11,18 @@ import math
 import numpy as np
 from numba import njit
 
+from autovla_core.minicarla.world import collision as c
 from autovla_core.minicarla.world import physics as p
+from autovla_core.minicarla.world.actor import MOTION_COLUMNS
 
 # Columns of a state row.
 X, Y, Z, PITCH, YAW, ROLL, CLIMB, FORWARD, LATERAL, YAW_RATE, WHEEL, AIRBORNE = range(12)
 STATE_COLUMNS = 12
+# Columns of a wheel row: what a vehicle knows of itself besides its motion; deg, m/s, 0 or 1.
+FORWARD_SPEED, LATERAL_SPEED, WHEEL_DEG, IN_THE_AIR = range(4)
+WHEEL_COLUMNS = 4
+# Columns of a motion row, where its five vectors begin.
+LOCATION, ROTATION, VELOCITY, SPIN, PUSH = range(0, MOTION_COLUMNS, 3)
 # Columns of an input row. DRIVE is the throttle signed by the gear; HELD a constant forward speed or NaN,
 # WEIGHTLESS 1 if gravity does not pull.
 DRIVE, STEER, BRAKE, HAND, HELD, ACTIVE, WEIGHTLESS = range(7)
@@ -29,6 +36,7 @@ ROLLING = 180.0 / 1845.0  # m/s2
 ENGINE_BRAKING = 900.0 / 1845.0  # m/s2, with the throttle closed
 STEER_LAG_S = 0.05
 SPIN_LIMIT = 40.0  # rad/s2: how fast the tyres pull a turning rate towards the wheels' one
+FASTEST = 300.0  # m/s
 DROP_M = 0.25  # a ground that falls away by more in one tick leaves the car in the air
 
 _BRAKE_SPEEDS = np.array(p.BRAKE_KMH, float) / 3.6
@@ -67,16 +75,16 @@ def _clip(value: float, limit: float) -> float:
 
 
 @njit(cache=True)
-def _longitudinal(s: np.ndarray, u: np.ndarray, row: np.ndarray, gravity: float, h: float) -> None:
+def _longitudinal(s: np.ndarray, u: np.ndarray, row: np.ndarray, drive: float, downhill: float, h: float) -> None:
     """Update the forward speed; what resists motion never turns it around."""
     v = s[FORWARD]
-    throttle = abs(u[DRIVE])
-    force = math.copysign(throttle**THROTTLE_EXPONENT, u[DRIVE])
-    force *= min(row[p.DRIVE_FORCE], row[p.DRIVE_POWER] / max(abs(v), 1.0))
+    force = drive * min(row[p.DRIVE_FORCE], row[p.DRIVE_POWER] / max(abs(v), 1.0))
     force -= row[p.DRAG] * v * abs(v)
-    v += h * (force / row[p.MASS] - gravity * math.sin(math.radians(s[PITCH])))
-    resist = ROLLING + u[BRAKE] * brake_deceleration(abs(v), row) + u[HAND] * row[p.HAND_BRAKE]
-    if throttle < 0.05:
+    v += h * (force / row[p.MASS] - downhill)
+    resist = ROLLING + u[HAND] * row[p.HAND_BRAKE]
+    if u[BRAKE] != 0.0:
+        resist = ROLLING + u[BRAKE] * brake_deceleration(abs(v), row) + u[HAND] * row[p.HAND_BRAKE]
+    if abs(u[DRIVE]) < 0.05:
         resist += ENGINE_BRAKING
     s[FORWARD] = math.copysign(max(0.0, abs(v) - h * resist), v)
 
@@ -108,11 +116,11 @@ def _roll(s: np.ndarray, row: np.ndarray, h: float) -> None:
 
 
 @njit(cache=True)
-def _substep(s: np.ndarray, u: np.ndarray, row: np.ndarray, gravity: float, h: float) -> None:
+def _substep(s: np.ndarray, u: np.ndarray, row: np.ndarray, drive: float, downhill: float, h: float) -> None:
     wanted = math.atan((row[p.FRONT_M] + row[p.REAR_M]) * curvature_per_steer(s[FORWARD], row) * u[STEER])
     s[WHEEL] += (wanted - s[WHEEL]) * min(1.0, h / STEER_LAG_S)
     if s[AIRBORNE] == 0.0:
-        _longitudinal(s, u, row, gravity, h)
+        _longitudinal(s, u, row, drive, downhill, h)
         if not math.isnan(u[HELD]):
             s[FORWARD] = u[HELD]
         if s[FORWARD] > DYNAMIC_FROM:
@@ -138,9 +146,12 @@ def advance(states: np.ndarray, inputs: np.ndarray, rows: np.ndarray, gravity: f
     substeps = max(1, int(math.ceil(dt / SUBSTEP_S - 1e-6)))
     for i in range(len(states)):
         if inputs[i, ACTIVE] != 0.0:
-            pull = 0.0 if inputs[i, WEIGHTLESS] != 0.0 else gravity
+            s, u, row = states[i], inputs[i], rows[i]
+            drive = math.copysign(abs(u[DRIVE]) ** THROTTLE_EXPONENT, u[DRIVE])  # share of what the engine gives
+            pull = 0.0 if u[WEIGHTLESS] != 0.0 else gravity
+            downhill = pull * math.sin(math.radians(s[PITCH]))
             for _ in range(substeps):
-                _substep(states[i], inputs[i], rows[i], pull, dt / substeps)
+                _substep(s, u, row, drive, downhill, dt / substeps)
             states[i, YAW] = (states[i, YAW] + 180.0) % 360.0 - 180.0
 
 
@@ -192,3 +203,78 @@ def settle(
             s[AIRBORNE] = 0.0
             s[PITCH] = math.degrees(math.atan2(front - rear, a + b))
             s[ROLL] = math.degrees(math.atan2(left - right, 2.0 * w))
+
+
+@njit(cache=True)
+def _bounded(value: float, low: float, high: float) -> float:
+    """A value within limits; what is not a number stays so, and shows."""
+    if value < low:
+        return low
+    return high if value > high else value
+
+
+@njit(cache=True)
+def bound(inputs: np.ndarray) -> None:
+    """Cut input rows to the ranges of pedals, wheel and flags, in place."""
+    for i in range(len(inputs)):
+        for k in (DRIVE, STEER):
+            inputs[i, k] = _bounded(inputs[i, k], -1.0, 1.0)
+        for k in (BRAKE, HAND, ACTIVE, WEIGHTLESS):
+            inputs[i, k] = _bounded(inputs[i, k], 0.0, 1.0)
+
+
+@njit(cache=True)
+def gather(motions: np.ndarray, wheels: np.ndarray, states: np.ndarray) -> None:
+    """Fill ``states`` from the motion rows (at least n, MOTION_COLUMNS) and wheel rows (n, WHEEL_COLUMNS)."""
+    for i in range(len(states)):
+        states[i, X:CLIMB] = motions[i, LOCATION:VELOCITY]
+        states[i, CLIMB] = motions[i, VELOCITY + 2] if wheels[i, IN_THE_AIR] != 0.0 else 0.0
+        states[i, FORWARD] = _bounded(wheels[i, FORWARD_SPEED], -FASTEST, FASTEST)
+        states[i, LATERAL] = _bounded(wheels[i, LATERAL_SPEED], -FASTEST, FASTEST)
+        states[i, YAW_RATE] = math.radians(motions[i, SPIN + 2])
+        states[i, WHEEL] = math.radians(wheels[i, WHEEL_DEG])
+        states[i, AIRBORNE] = wheels[i, IN_THE_AIR]
+
+
+@njit(cache=True)
+def place(
+    states: np.ndarray, lift: np.ndarray, yaw: np.ndarray, cos: np.ndarray, sin: np.ndarray, bodies: np.ndarray
+) -> None:
+    """Put the vehicles' bodies where their states are; ``lift`` m above, ``yaw`` rad with its cosine and sine."""
+    for i in range(len(states)):
+        bodies[i, c.CX : c.CZ + 1] = states[i, X : Z + 1]
+        bodies[i, c.CZ] += lift[i]
+        bodies[i, c.HEADING] = yaw[i]
+        bodies[i, c.VX] = states[i, FORWARD] * cos[i] - states[i, LATERAL] * sin[i]
+        bodies[i, c.VY] = states[i, FORWARD] * sin[i] + states[i, LATERAL] * cos[i]
+
+
+@njit(cache=True)
+def broken(states: np.ndarray, edge: float) -> bool:
+    """Whether some numbers exploded: not finite, or a place beyond the edge of the world, m."""
+    for i in range(len(states)):
+        for k in range(STATE_COLUMNS):
+            if not math.isfinite(states[i, k]) or (k <= Z and abs(states[i, k]) > edge):
+                return True
+    return False
+
+
+@njit(cache=True)
+def write(
+    states: np.ndarray, inputs: np.ndarray, bodies: np.ndarray, dt: float, motions: np.ndarray, wheels: np.ndarray
+) -> None:
+    """Turn the states of the active vehicles back into motion rows and wheel rows, in place."""
+    for i in range(len(states)):
+        if inputs[i, ACTIVE] == 0.0:
+            continue
+        motion = motions[i]
+        climb = states[i, CLIMB] if states[i, AIRBORNE] != 0.0 else (states[i, Z] - motion[LOCATION + 2]) / dt
+        motion[LOCATION:VELOCITY] = states[i, X:CLIMB]
+        new = (bodies[i, c.VX], bodies[i, c.VY], climb)
+        for k in range(3):
+            motion[PUSH + k] = (new[k] - motion[VELOCITY + k]) / dt
+            motion[VELOCITY + k] = new[k]
+            motion[SPIN + k] = 0.0
+        motion[SPIN + 2] = math.degrees(states[i, YAW_RATE])
+        wheels[i, FORWARD_SPEED], wheels[i, LATERAL_SPEED] = states[i, FORWARD], states[i, LATERAL]
+        wheels[i, WHEEL_DEG], wheels[i, IN_THE_AIR] = math.degrees(states[i, WHEEL]), states[i, AIRBORNE]

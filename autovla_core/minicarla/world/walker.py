@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from autovla_core.minicarla.world.actor import Walker
 
 JUMP_SPEED = 4.2  # m/s upwards
@@ -20,21 +18,21 @@ def advance(walker: Walker, ground: float, gravity: float, dt: float) -> None:
 
     The origin of a walker is its box centre, half its height above its soles.
     """
-    before = walker.velocity.copy()
-    velocity = _thrown(walker, dt) if walker.thrown else _walking(walker)
-    soles = float(walker.location[2]) - float(walker.box_extent[2])
+    old = walker.motion.tolist()
+    vx, vy = _thrown(walker, old[6], old[7], dt) if walker.thrown else _walking(walker)
+    height = float(walker.box_extent[2])
+    soles = old[2] - height
     standing = soles <= ground + 0.02
-    climb = JUMP_SPEED if walker.control.jump and standing else float(before[2])
+    climb = JUMP_SPEED if walker.control.jump and standing else old[8]
     if not standing or climb > 0.0:
         climb -= gravity * dt
-    walker.location[:2] += velocity * dt
-    walker.walked_m += math.hypot(*velocity.tolist()) * dt
+    walker.walked_m += math.hypot(vx, vy) * dt
     soles += climb * dt
     if soles <= ground + 0.02:
         soles, climb = ground, 0.0
-    walker.location[2] = soles + float(walker.box_extent[2])
-    walker.velocity[:] = (velocity[0], velocity[1], climb)
-    walker.acceleration[:] = (walker.velocity - before) / dt
+    walker.location = old[0] + vx * dt, old[1] + vy * dt, soles + height
+    walker.velocity = vx, vy, climb
+    walker.acceleration = (vx - old[6]) / dt, (vy - old[7]) / dt, (climb - old[8]) / dt
 
 
 def place(walker: Walker, x: float, y: float, yaw_deg: float, ground: float) -> None:
@@ -56,19 +54,19 @@ def carry(walker: Walker, dt: float) -> None:
     walker.carried[:] = 0.0
 
 
-def _walking(walker: Walker) -> np.ndarray:
-    """Return the (2,) velocity that the control asks for, and face that way."""
+def _walking(walker: Walker) -> tuple[float, float]:
+    """Return the velocity in the plane that the control asks for, and face that way."""
     x, y = float(walker.control.direction[0]), float(walker.control.direction[1])
     length, speed = math.hypot(x, y), min(max(0.0, float(walker.control.speed)), RUNNER)
     if length < 1e-6 or speed == 0.0:
-        return np.zeros(2)
+        return 0.0, 0.0
     walker.rotation[1] = math.degrees(math.atan2(y, x))
-    return np.array([x, y]) * (speed / length)
+    return x * (speed / length), y * (speed / length)
 
 
-def _thrown(walker: Walker, dt: float) -> np.ndarray:
-    velocity = walker.velocity[:2].copy()
-    speed = math.hypot(*velocity.tolist())
+def _thrown(walker: Walker, vx: float, vy: float, dt: float) -> tuple[float, float]:
+    """Return the velocity in the plane of one who slides after a blow, a tick later."""
+    speed = math.hypot(vx, vy)
     left = max(0.0, speed - THROWN_DECELERATION * dt)
     walker.thrown = left > UPRIGHT_BELOW
-    return velocity * (left / speed) if speed > 0.0 else velocity
+    return (vx * (left / speed), vy * (left / speed)) if speed > 0.0 else (vx, vy)

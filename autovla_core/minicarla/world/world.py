@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from autovla_core.minicarla.blueprints import BLUEPRINTS, Blueprint
-from autovla_core.minicarla.world import ackermann, acts, collision, pose, spawning, walker
+from autovla_core.minicarla.world import ackermann, acts, collision, pedestrians, pose, spawning, walker
 from autovla_core.minicarla.world.actor import (
     Actor,
     LightColor,
@@ -22,6 +22,7 @@ from autovla_core.minicarla.world.collision import Contact
 from autovla_core.minicarla.world.debug_shapes import MOST_SHAPES, DebugShape, lasting
 from autovla_core.minicarla.world.fleet import Fleet
 from autovla_core.minicarla.world.spawning import ActorNotFound, SpawnError
+from autovla_core.minicarla.world.street_lights import StreetLights, is_dark
 from autovla_core.minicarla.world.town import Town
 from autovla_core.minicarla.world.traffic import Traffic
 from autovla_core.minicarla.world.traffic_light import LightControl
@@ -80,12 +81,13 @@ class World:
         self.actors: dict[int, Actor] = {}
         self.contacts: list[Contact] = []
         self.debug_shapes: list[DebugShape] = []
-        self.map_changed, self._loaded = True, True
+        self.map_changed, self._loaded, self.lights_changed = True, True, False
         self._departed: dict[int, Actor] = {}  # since the last tick
         self.destroyed_since_tick = False
         if reset_settings:
             self.settings = default_settings()
         self.weather = Weather()
+        self.street_lights, self._lights_shown = StreetLights(), (StreetLights(), False)
         self.spectator_id = self._add(Actor(self._new_id(), "spectator")).id
         self.set_transform(self.spectator_id, *map(np.array, SPECTATOR_START))
         lights = 0
@@ -96,6 +98,7 @@ class World:
         self._light_boxes = _trigger_boxes(self.lights())
         self._fleet = Fleet(town)
         self._traffic = Traffic(town, self.lights(), self.seed, self.spectator_id)
+        self._crowd = pedestrians.Crowd(town, self.seed)
         self._stale = True
 
     def lights(self) -> list[TrafficLight]:
@@ -126,7 +129,7 @@ class World:
         actor = spawning.make_actor(self._next_id, blueprint, attributes)
         actor.attribute_types.update(attribute_types or {})
         actor.blueprint_uid = blueprint_uid or actor.blueprint_uid
-        actor.location, actor.rotation = np.array(location, float), np.array(rotation, float)
+        actor.location, actor.rotation = location, rotation
         if parent_id:
             actor.parent_id, actor.attachment = parent_id, attachment
             actor.relative = actor.location.copy(), actor.rotation.copy()
@@ -207,11 +210,28 @@ class World:
                 continue  # a walker or a prop stands there
         return made
 
+    def spawn_walkers(self, walkers: int, seed: int) -> list[int]:
+        """Spawn up to this many walkers on sidewalks, whom the server leads; return their ids."""
+        rng = np.random.default_rng([abs(seed), walkers])
+        kinds = sorted(name for name in BLUEPRINTS if name.startswith("walker."))
+        made: list[int] = []
+        for x, y in pedestrians.places_to_stand(self.town, walkers, rng):
+            type_id = kinds[int(rng.integers(len(kinds)))]
+            place = x, y, self.town.height(x, y) + BLUEPRINTS[type_id].extent[2]
+            try:
+                attributes = {"role_name": pedestrians.ROLE}
+                made.append(self.spawn(type_id, attributes, place, (0.0, float(rng.uniform(-180, 180)), 0.0)).id)
+            except SpawnError:
+                continue  # a car or a prop stands there
+        return made
+
     # ---- time
 
     def step(self, dt: float) -> None:
         """Let ``dt`` seconds pass: lights, traffic, motion, blows, then what follows from the new places."""
         self.map_changed, self._loaded = self._loaded, False
+        shown = self.street_lights, is_dark(self.weather)
+        self.lights_changed, self._lights_shown = shown != self._lights_shown, shown
         self._departed.clear()
         self.destroyed_since_tick = False
         self.frame += 1
@@ -221,6 +241,7 @@ class World:
         self._refresh()
         self._light_control.step(dt)
         self._drive_ackermann(dt)
+        self._crowd.step(self._fleet.vehicles, dt)
         self._fleet.gather()
         self._traffic.step(self._fleet, dt)
         self.contacts = self._fleet.move(self.gravity, dt)
@@ -253,8 +274,11 @@ class World:
         walker.place(placed, x, y, yaw_deg, self.town.height(x, y))
 
     def set_simulate_physics(self, actor_id: int, enabled: bool) -> None:
-        """Without physics an actor moves only by ``set_transform`` and nothing pushes it."""
-        self.actor(actor_id).simulate_physics = enabled
+        """Without physics an actor moves only by ``set_transform`` and nothing pushes it: it stands from now on."""
+        actor = self.actor(actor_id)
+        actor.simulate_physics = enabled
+        if not enabled:
+            acts.halt(actor)
         self._stale = True
 
     def set_collisions(self, actor_id: int, enabled: bool) -> None:
@@ -318,6 +342,7 @@ class World:
         self._attached = [actor for actor in self.actors.values() if actor.parent_id]
         self._fleet.set_members(vehicles, walkers, props, {v.id: spawning.parameters_of(v) for v in vehicles})
         self._traffic.set_members(vehicles)
+        self._crowd.set_members(walkers)
         self._stale = False
 
     def _drive_ackermann(self, dt: float) -> None:
@@ -355,7 +380,9 @@ class World:
     def _notice_lights(self) -> None:
         """Tell every vehicle which light's trigger box it stands in."""
         vehicles = self._fleet.vehicles
-        found = np.full(len(vehicles), -1)
+        if not vehicles:
+            return
+        found = np.empty(len(vehicles), np.int64)
         collision.first_overlaps(self._fleet.bodies[: len(vehicles)], self._light_boxes, found)
         lights = self._light_control.lights
         for vehicle, number in zip(vehicles, found.tolist()):
@@ -363,7 +390,7 @@ class World:
             vehicle.at_light_state = lights[number].state if number >= 0 else LightColor.GREEN
 
     def _look_up_limit(self, vehicle: Vehicle) -> None:
-        lane, _, _ = self.town.nearest_lane(*vehicle.location[:2].tolist())
+        lane = self.town.lane_grid.nearest_lane(*vehicle.location[:2].tolist())
         vehicle.speed_limit_kmh = self.town.lanes[lane].speed_limit_kmh
 
 
