@@ -49,18 +49,17 @@ def _parts(options: argparse.Namespace) -> Path:
 
 
 def _evaluate(options: argparse.Namespace) -> list[dict]:
-    from autovla_core.evaluation.evaluator import evaluate, fingerprint, jobs_of
+    from autovla_core.evaluation.choice import choose, seeds_of
+    from autovla_core.evaluation.evaluator import evaluate, fingerprint, jobs_of, simulator_name
     from autovla_core.evaluation.parts import Parts, share
     from autovla_core.evaluation.results import ResultsFile
     from autovla_core.evaluation.route_file import read_routes
 
-    routes = read_routes(options.routes)
-    if options.subset:
-        routes = [route for route in routes if route.id in options.subset.split(",")]
-    seeds = [int(seed) for seed in options.seeds.split(",")]
+    routes, seeds = choose(read_routes(options.routes), options.subset), seeds_of(options.seeds)
     run = _run(options)
     jobs = jobs_of(routes, seeds)
-    stamp = fingerprint(run, options.routes, seeds)
+    there = "" if options.merge or options.ray else simulator_name(run, routes)
+    stamp = fingerprint(run, options.routes, seeds, there)
     parts = Parts(_parts(options), stamp)
     names = [job.route_id for job in jobs]
     results = ResultsFile(options.out, names, stamp, parts=parts, whole=not options.shard)
@@ -84,7 +83,10 @@ def _run(options: argparse.Namespace) -> Run:
     from autovla_core.evaluation.evaluator import Run
 
     episode = EpisodeConfig(
-        traffic=options.traffic, rule=options.rule, traffic_manager_port=options.traffic_manager_port
+        traffic=options.traffic,
+        rule=options.rule,
+        traffic_manager_port=options.traffic_manager_port,
+        track=options.track,
     )
     alone = options.workers <= 1 and options.ray is None
     return Run(

@@ -45,20 +45,21 @@ def _sweeps(options: argparse.Namespace) -> None:
 
 
 def _drive(options: argparse.Namespace, folder: Path, setting, name: str) -> None:
+    from autovla_core.evaluation.choice import choose, seeds_of
     from autovla_core.evaluation.episode import EpisodeConfig
-    from autovla_core.evaluation.evaluator import Run, evaluate, fingerprint, jobs_of
+    from autovla_core.evaluation.evaluator import Run, evaluate, fingerprint, jobs_of, simulator_name
     from autovla_core.evaluation.results import ResultsFile
     from autovla_core.evaluation.robustness import expect_driven, run_of, slug
     from autovla_core.evaluation.route_file import read_routes
 
-    episode = EpisodeConfig(options.traffic, rule=options.rule, traffic_manager_port=options.traffic_manager_port)
+    port = options.traffic_manager_port
+    episode = EpisodeConfig(options.traffic, rule=options.rule, traffic_manager_port=port, track=options.track)
     threads = 1 if options.workers > 1 else 2
     base = Run(options.agent, options.agent_config, episode, options.host, options.port, threads)
     run = run_of(base, setting, folder)
-    routes = [r for r in read_routes(options.routes) if not options.subset or r.id in options.subset.split(",")]
-    seeds = [int(seed) for seed in options.seeds.split(",")]
+    routes, seeds = choose(read_routes(options.routes), options.subset), seeds_of(options.seeds)
     jobs = jobs_of(routes, seeds)
-    stamp = fingerprint(run, options.routes, seeds)
+    stamp = fingerprint(run, options.routes, seeds, simulator_name(run, routes))
     results = ResultsFile(folder / f"{slug(setting.label)}.json", [job.route_id for job in jobs], stamp)
     done = sum(results.has(job.route_id) for job in jobs)
     with tqdm(total=len(jobs), initial=done, unit="route", desc=name) as bar:

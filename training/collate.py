@@ -39,6 +39,7 @@ class Batch:
     rule: torch.Tensor  # (B,) index into contracts.RULES; 0 = not known
     nearness: torch.Tensor  # (B, 4) in 0..1: a red light, a green one, a stop sign, a leader
     known: torch.Tensor  # (B, 10) bool: which poses are known; only these are learnt
+    all_known: bool  # asking the tensor would wait for a GPU and break a compiled graph
     shares: torch.Tensor = WHOLE  # (3,) of the batch that this is a part of: of samples, known poses, known rules
     seed: int = 0  # of what is dropped out of the model
 
@@ -167,6 +168,7 @@ class Collator:
             rule=torch.from_numpy(samples.rule[indices]),
             nearness=torch.from_numpy(np.exp(-np.maximum(samples.ahead_m[indices], 0.0) / NEAR_M).astype(np.float32)),
             known=known,
+            all_known=bool(known.all()),
         )
 
     def _answer(self, index: int, tokens: np.ndarray) -> tuple[int, ...]:

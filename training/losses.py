@@ -80,7 +80,7 @@ def waypoint_loss(predicted: torch.Tensor, poses: torch.Tensor, known: torch.Ten
         known: (B, T) bool, which of them count; None: all.
     """
     target = poses[..., :2] / torch.tensor(WAYPOINT_SCALE, device=poses.device)
-    if known is None or bool(known.all()):
+    if known is None:
         return functional.smooth_l1_loss(predicted, target)
     loss = functional.smooth_l1_loss(predicted, target, reduction="none").mean(-1)
     return (loss * known).sum() / known.sum().clamp(min=1)

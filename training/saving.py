@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from autovla_core.files import write_whole
+from autovla_core.files import sync_tree, take_place, write_whole
 from training.schedule import Progress, TrainingError
 
 logger = logging.getLogger(__name__)
@@ -57,10 +57,11 @@ def _write(folder: Path, weights: dict[str, torch.Tensor], moments: dict[str, to
     save_file(weights, partial / MODULE_FILE)
     save_file({name: value.contiguous() for name, value in moments.items()}, partial / OPTIMIZER_FILE)
     (partial / PROGRESS_FILE).write_text(json.dumps(asdict(at)) + "\n")
+    sync_tree(partial)  # before the old one goes
     if final.exists():  # else ``old`` is the only whole one
         shutil.rmtree(old, ignore_errors=True)
         final.rename(old)
-    partial.rename(final)
+    take_place(partial, final)
     shutil.rmtree(old, ignore_errors=True)
 
 

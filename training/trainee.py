@@ -55,8 +55,11 @@ class Trainee(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss of a batch, and its terms without weights; of a part of a batch, what it adds to them."""
-        with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self._compute is torch.bfloat16):
+        if self._compute is torch.float32:
             terms = self._terms(batch)
+        else:
+            with torch.autocast(batch.ids.device.type, self._compute):
+                terms = self._terms(batch)
         weight = self._loss
         total = terms["cross_entropy"] + weight.waypoints * terms["waypoints"] + weight.outlook * terms["outlook"]
         total = total + weight.evidence * terms["evidence"]
@@ -67,11 +70,12 @@ class Trainee(nn.Module):
         logits = self.vlm.lm_head(states)
         first = batch.action.int().argmax(dim=1)
         start = states[torch.arange(len(first), device=first.device), first]
+        known = None if batch.all_known else batch.known
         waypoints = self.waypoints(start).float().view(-1, PLAN_STEPS, 2)
         evidence = self._image_evidence(len(first))
         return {
             "cross_entropy": samples * self._cross_entropy(logits, batch),
-            "waypoints": poses * losses.waypoint_loss(waypoints, batch.poses, batch.known),
+            "waypoints": poses * losses.waypoint_loss(waypoints, batch.poses, known),
             "outlook": rules * losses.outlook_loss(self.outlook(start), batch.rule, batch.nearness),
             "evidence": rules * losses.evidence_loss(evidence, batch.nearness > SEEN_NEAR, batch.rule),
             "accuracy": poses * _accuracy(logits.detach(), batch),

@@ -5,12 +5,20 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.errors import SetupError
+from autovla_core.evaluation.sensor_rules import SENSORS
+
+
+def track_of(agent: LeaderboardAgent) -> str:
+    """That it says it is of: a text, or a member of the leaderboard's ``Track``. One that says nothing has SENSORS."""
+    track = getattr(agent, "track", SENSORS)  # our own pilots have none
+    return str(track.value if isinstance(track, Enum) else track)
 
 
 class LeaderboardAgent(Protocol):

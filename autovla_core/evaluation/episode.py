@@ -18,16 +18,19 @@ from autovla_core.carla_bridge.session import Session
 from autovla_core.carla_bridge.wheel import carla
 from autovla_core.errors import AutoVLAError, RouteError, SetupError, SimulatorError
 from autovla_core.evaluation import map_facts
-from autovla_core.evaluation.agent_file import LeaderboardAgent, global_plan
+from autovla_core.evaluation.agent_file import LeaderboardAgent, global_plan, track_of
 from autovla_core.evaluation.criteria import CriteriaConfig
 from autovla_core.evaluation.insight import driver_of
 from autovla_core.evaluation.judge import Judge
+from autovla_core.evaluation.minimum_speed import MinimumSpeed
 from autovla_core.evaluation.moments import moment_now
 from autovla_core.evaluation.results import BAD_SENSORS, CRASHED, SETUP_FAILED, Record
 from autovla_core.evaluation.route_file import Route
 from autovla_core.evaluation.route_track import RouteTrack
+from autovla_core.evaluation.route_weather import ChangingWeather, changes
 from autovla_core.evaluation.scenarios.player import ScenarioPlayer
-from autovla_core.evaluation.traffic import spawn_traffic
+from autovla_core.evaluation.sensor_rules import OWN, SensorsInvalid, expect_lawful
+from autovla_core.evaluation.traffic import mean_speed, spawn_traffic
 from autovla_core.evaluation.watchdog import AgentSilent, limit
 from autovla_core.evaluation.watching import Disturbance, EpisodeStopped, Scenery, Start, Subscriber, TickFacts
 from autovla_core.scoring.closed_loop import score
@@ -50,6 +53,7 @@ class EpisodeConfig:
     criteria: CriteriaConfig = field(default_factory=CriteriaConfig)
     traffic_manager_port: int = 0  # of a server that does not drive traffic by itself; 0 = minicarla
     agent_timeout_s: float = 600.0  # of the wall clock, for setup and for each answer; Bench2Drive's; 0: none
+    track: str = OWN  # of sensor_rules: which sensors the agent may ask for
     faults: SensorFaults = NO_FAULTS  # of the agent's sensors; cameras of recorders and pictures stay well
 
 
@@ -94,6 +98,8 @@ def run_episode(
     player = ScenarioPlayer()
     if route.scenarios:
         subscribers = [player, *subscribers]
+    if changes(route):
+        subscribers = [ChangingWeather(), *subscribers]
     record: Record | None = None
     begun: list[Subscriber] = []
     scenery: Scenery | None = None
@@ -101,6 +107,7 @@ def run_episode(
         scenery = _prepare(session, route, agent, seed, config, disturbance)
         try:
             scenery = replace(scenery, agent_sensors=_set_up(scenery, agent_config, config))
+            _expect_lawful(scenery, config.track)
             suite = _mount(scenery, subscribers, config)
         except _NotReady as failure:
             outcome = failure.outcome
@@ -167,6 +174,9 @@ def _prepare(
         ego.bounding_box.extent.x,
         config.criteria,
     )
+    if traffic:
+        pace = MinimumSpeed(track, lambda: mean_speed(traffic))
+        judge.add(pace, at_end=pace.finish)
     return Scenery(session, route, dense, track, ego, traffic, lights, agent, judge, seed, start)
 
 
@@ -213,6 +223,19 @@ def _check_form(spec: Mapping[str, object]) -> None:
         float(spec[key])
 
 
+def _expect_lawful(scenery: Scenery, track: str) -> None:
+    """The agent's sensors against the rules of its track.
+
+    Raises:
+        _NotReady: it asks for too much.
+    """
+    try:
+        expect_lawful(scenery.agent_sensors, track_of(scenery.agent), track)
+    except SensorsInvalid as error:
+        logger.error("route %s: %s", scenery.route.id, error)
+        raise _NotReady(BAD_SENSORS, error) from None
+
+
 def _mount(scenery: Scenery, subscribers: Sequence[Subscriber], config: EpisodeConfig) -> SensorSuite:
     """The agent's sensors, the judge's, then those of the subscribers.
 
@@ -250,6 +273,7 @@ def _drive(
         moment = moment_now(scenery, time_s, input_data.get(COLLISION_ID, (0, ()))[1])
         scenery.judge.update(moment)
         if scenery.judge.over:
+            scenery.judge.finish()  # before the status: the end of the route may hold something against the driver
             return _Outcome(scenery.judge.status, number)
         try:
             own = {k: v for k, v in input_data.items() if k in own_ids}
@@ -279,6 +303,7 @@ def _drive(
 
 def _record(scenery: Scenery, outcome: _Outcome, repetition: int, config: EpisodeConfig, wall_s: float) -> Record:
     judge, driver = scenery.judge, driver_of(scenery.agent)
+    judge.finish()
     infractions = tuple(judge.infractions)
     return Record(
         route=scenery.route.id,

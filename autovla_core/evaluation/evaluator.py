@@ -16,15 +16,18 @@ from autovla_core.errors import RouteError, SetupError, SimulatorError
 from autovla_core.evaluation.agent_file import load_agent_class
 from autovla_core.evaluation.episode import EpisodeConfig, EpisodeLost, EpisodeUnfinished, run_episode
 from autovla_core.evaluation.flight_recorder import recorders
-from autovla_core.evaluation.provenance import Provenance, weights
+from autovla_core.evaluation.identity import SimulatorFacts, ask, own_simulator
+from autovla_core.evaluation.provenance import Provenance, versions, weights
 from autovla_core.evaluation.queue import Cluster, run_jobs
 from autovla_core.evaluation.results import CRASHED, Record, ResultsFile, route_id
 from autovla_core.evaluation.route_file import Route
+from autovla_core.evaluation.sensor_rules import OWN
 from autovla_core.evaluation.server_process import MinicarlaServer
 from autovla_core.evaluation.shielding import shield_facts
 from autovla_core.evaluation.watchdog import AgentSilent
 from autovla_core.evaluation.watching import Disturbance, Subscriber
 from autovla_core.evaluation.weathers import preset
+from autovla_core.files import sha256
 from autovla_core.scoring.closed_loop import score
 from autovla_core.sensing.faults import NO_FAULTS
 
@@ -69,11 +72,13 @@ def jobs_of(routes: Sequence[Route], seeds: Sequence[int]) -> list[Job]:
     return [Job(route, k, seed) for k, seed in enumerate(seeds) for route in routes]
 
 
-def fingerprint(run: Run, route_file: Path, seeds: Sequence[int]) -> dict[str, object]:
-    """What must be equal for a results file to be continued."""
+def fingerprint(run: Run, route_file: Path, seeds: Sequence[int], simulator: str = "") -> dict[str, object]:
+    """What must be equal for a results file to be continued; ``simulator`` as ``identity`` names it, "" if unknown."""
     config, weights_of = Path(run.agent_config), weights(run.agent, run.agent_config)
     return {
         "agent": run.agent.name,
+        **({"agent_sha256": sha256(run.agent)} if run.agent.is_file() else {}),
+        **({"simulator": simulator} if simulator else {}),
         "agent_config": hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else run.agent_config,
         "routes": hashlib.sha256(route_file.read_bytes()).hexdigest(),
         "seeds": list(seeds),
@@ -85,12 +90,23 @@ def fingerprint(run: Run, route_file: Path, seeds: Sequence[int]) -> dict[str, o
     }
 
 
+def simulator_name(run: Run, routes: Sequence[Route]) -> str:
+    """As ``identity`` names it for the towns of these routes; "" when nobody answers, as the first drive will say."""
+    if not run.port:
+        return own_simulator()
+    try:
+        return ask(connect(run.host, run.port)).name(route.town for route in routes)
+    except (SetupError, RuntimeError):
+        return ""
+
+
 def conditions(run: Run) -> dict[str, object]:
     """What makes a drive harder than its route file; empty when nothing does."""
     faults = run.episode.faults
     changed = {f.name: getattr(faults, f.name) for f in dataclasses.fields(faults)} if faults != NO_FAULTS else {}
     return {
         **({"weather": run.weather} if run.weather else {}),
+        **({"track": run.episode.track} if run.episode.track != OWN else {}),
         **({"faults": {name: value for name, value in changed.items() if value}} if changed else {}),
     }
 
@@ -205,6 +221,7 @@ class Simulator:
     host: str
     port: int
     death: Callable[[], str] = lambda: ""  # why our own server is gone
+    facts: SimulatorFacts = SimulatorFacts()
 
 
 def drive(
@@ -217,7 +234,7 @@ def drive(
 ) -> Record:
     """One drive of one route by a new agent."""
     agent = agent_class(there.host, there.port, False)
-    return run_episode(
+    record = run_episode(
         there.session,
         in_weather(job.route, run.weather),
         agent,
@@ -228,6 +245,7 @@ def drive(
         subscribers,
         disturbance,
     )
+    return dataclasses.replace(record, made_with={"simulator": there.facts.name([job.route.town]), **versions()})
 
 
 def _own_server(port: int, threads: int) -> MinicarlaServer:
@@ -262,7 +280,8 @@ def simulator(host: str = "127.0.0.1", port: int = 0, threads: int = 2, own_port
             host, port = server.host, server.port
         try:
             with Session(connect(host, port)) as session:
-                yield Simulator(session, host, port, server.death if server else lambda: "")
+                death = server.death if server else lambda: ""
+                yield Simulator(session, host, port, death, ask(session.client))
         except (SimulatorError, RuntimeError) as error:
             gone = server.death() if server else ""
             if gone:

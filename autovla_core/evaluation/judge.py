@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -55,11 +55,13 @@ class Judge:
             TickLimit(config),
         )
         self.time_s = 0.0  # of the newest tick
+        self._at_end: list[Callable[[], None]] = []
         self._times: dict[tuple[int, str], list[float]] = {}  # by criterion and kind, in order of appearance
 
-    def add(self, criterion: Criterion) -> None:
-        """Judge by one more, as a scenario asks for."""
+    def add(self, criterion: Criterion, at_end: Callable[[], None] | None = None) -> None:
+        """Judge by one more, as a scenario or the traffic asks for; ``at_end`` is called when the drive is over."""
         self._criteria = (*self._criteria, criterion)
+        self._at_end += [at_end] if at_end else []
 
     def excuse(self, oncoming: bool, standing: bool) -> None:
         """Whether the ego may use the oncoming lane, or stand for long, from now on: a scenario may need it."""
@@ -74,9 +76,19 @@ class Judge:
         self.time_s = moment.time_s
         for number, criterion in enumerate(self._criteria):
             criterion.update(moment)
-            for kind, count in Counter(i.kind for i in criterion.infractions).items():
-                times = self._times.setdefault((number, kind), [])
-                times += [moment.time_s] * (count - len(times))
+            self._note_times(number, criterion)
+
+    def finish(self) -> None:
+        """The drive is over, however it ended; a second call changes nothing."""
+        while self._at_end:
+            self._at_end.pop()()
+        for number, criterion in enumerate(self._criteria):
+            self._note_times(number, criterion)
+
+    def _note_times(self, number: int, criterion: Criterion) -> None:
+        for kind, count in Counter(i.kind for i in criterion.infractions).items():
+            times = self._times.setdefault((number, kind), [])
+            times += [self.time_s] * (count - len(times))
 
     @property
     def over(self) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
 from autovla_core.errors import RouteError
-from autovla_core.files import replacing
+from autovla_core.evaluation.identity import changed
+from autovla_core.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +29,13 @@ class Parts:
     def __init__(self, folder: Path, run: Mapping[str, object]) -> None:
         self.folder = folder
         self._run = json.loads(json.dumps(dict(run)))
+        self.runs: list[Mapping[str, object]] = []  # of the files that ``read`` found
 
     def write(self, record: Mapping[str, object]) -> None:
         """Store one record; it is on the disk when this returns."""
         text = json.dumps({"run": self._run, "record": record}, indent=1) + "\n"
         file = self.folder / f"{quote(str(record['route_id']), safe='')}.json"
-        with replacing(file) as partial, partial.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_whole(file, text)
 
     def read(self) -> dict[str, dict[str, object]]:
         """Records by their ``route_id``. A file that broke off is no record: its route is to be driven again.
@@ -46,6 +44,7 @@ class Parts:
             RouteError: a file of another run.
         """
         found: dict[str, dict[str, object]] = {}
+        self.runs = []
         for file in sorted(self.folder.glob("[!.]*.json")):
             try:
                 part = json.loads(file.read_text(encoding="utf-8"))
@@ -54,10 +53,10 @@ class Parts:
             except (ValueError, KeyError, TypeError):
                 logger.warning("%s broke off; its route is driven again", file)
                 continue
-            if run != self._run:
-                changed = sorted(k for k in {*run, *self._run} if run.get(k) != self._run.get(k))
-                raise RouteError(f"{file} is of another run (differs in {', '.join(changed)}); choose another --out")
+            if differs := changed(run, self._run):
+                raise RouteError(f"{file} is of another run (differs in {', '.join(differs)}); choose another --out")
             found[name] = record
+            self.runs.append(run)
         return found
 
 

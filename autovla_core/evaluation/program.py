@@ -9,6 +9,7 @@ from collections.abc import Callable
 from autovla_core.carla_bridge.wheel import require
 from autovla_core.errors import AutoVLAError
 from autovla_core.evaluation.queue import Cluster
+from autovla_core.evaluation.sensor_rules import ANY, OWN, TRACKS
 from autovla_core.evaluation.server_process import stop_on_terminate
 from autovla_core.scoring.closed_loop import RULES
 
@@ -39,10 +40,13 @@ def run(name: str, work: Callable[[], int | None], stopped: str = "stopped", cli
 
 def add_drive_options(parser: argparse.ArgumentParser) -> None:
     """Which routes, how often, among how many cars, judged by which rule, and on which simulator."""
-    parser.add_argument("--subset", default="", help="route ids, with commas between")
+    parser.add_argument("--subset", default="", help="route ids and ranges of them: 12,40-55,7")
     parser.add_argument("--seeds", default="0", help="with commas between; each drives every route once")
     parser.add_argument("--traffic", type=int, default=20, help="other cars")
     parser.add_argument("--rule", default="product", choices=sorted(RULES))
+    parser.add_argument(
+        "--track", default=OWN, choices=[OWN, *TRACKS, ANY], help="whose sensors are allowed; own: the agent's word"
+    )
     parser.add_argument("--workers", type=int, default=1, help="simulators at the same time")
     add_server_options(parser)
 

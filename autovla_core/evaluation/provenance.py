@@ -31,14 +31,21 @@ class Provenance:
         """By name, all text; what is not there is left out."""
         config = Path(self.agent_config.split("+")[0])
         return {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "carla": metadata.version("carla"),
-            "code": source_sha256(Path(autovla_core.__file__).parent),
+            **versions(),
             **({"agent": sha256(self.agent)} if self.agent.is_file() else {}),
             **({"agent_config": _text_of(config) or f"sha256 {sha256(config)}"} if config.is_file() else {}),
             **{f"weights {name}": digest for name, digest in weights(self.agent, self.agent_config).items()},
         }
+
+
+def versions() -> dict[str, str]:
+    """Of what runs here; ``code`` is a hash of this package."""
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "carla": metadata.version("carla"),
+        "code": source_sha256(Path(autovla_core.__file__).parent),
+    }
 
 
 def weights(agent: Path, agent_config: str) -> dict[str, str]:

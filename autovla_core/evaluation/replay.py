@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,9 @@ from autovla_core.contracts import FULL_BRAKE, Control
 from autovla_core.evaluation.episode import run_episode
 from autovla_core.evaluation.flight import Flight, read_flight
 from autovla_core.evaluation.flight_recorder import DriveRecorder
+from autovla_core.evaluation.minimum_speed import MESSAGE
 from autovla_core.evaluation.recording import CAMERA_PREFIX
+from autovla_core.evaluation.sensor_rules import ANY
 from autovla_core.evaluation.watching import EpisodeStopped, Start, TickFacts, Watcher
 from autovla_core.logs import schema
 from autovla_core.logs.reader import RouteLog
@@ -142,7 +144,8 @@ def drive_again(
     cameras = tuple(CameraSpec(**spec) for spec in log.meta.rig.values()) if own else None
     recorder = _Rerecorder(scratch, REPLAY, cameras, flight.episode.faults)
     watchers, start = [_Mounts(agent, flight, on_tick), recorder], _SameStart(flight.start)
-    run_episode(session, flight.route, agent, "", flight.seed, 0, flight.episode, watchers, start)
+    episode = replace(flight.episode, track=ANY)  # what was mounted then may be mounted again
+    run_episode(session, flight.route, agent, "", flight.seed, 0, episode, watchers, start)
     again = RouteLog(scratch / REPLAY)
     changed = {k: (v, facts[k]) for k, v in flight.facts.items() if k in facts and facts[k] != v}
     images = sum(len(ticks) for ticks in log.image_ticks.values())
@@ -164,9 +167,18 @@ def first_difference(log: RouteLog, again: RouteLog, ended: bool = True) -> Diff
     if not log.outcome.get("status"):  # a drive that broke off has no outcome
         return None
     for name in SAME_DRIVE if ended else SAME_DRIVE[1:]:
-        if log.outcome.get(name) != again.outcome.get(name):
-            return Difference(shorter, name, log.outcome.get(name), again.outcome.get(name))
+        ours, theirs = _judged(log, name), _judged(again, name)
+        if ours != theirs:
+            return Difference(shorter, name, ours, theirs)
     return None
+
+
+def _judged(log: RouteLog, name: str) -> object:
+    """Part of an outcome without the checkpoints of minimum speed, which cost nothing and older logs do not have."""
+    value = log.outcome.get(name)
+    if name == "infractions":
+        return [message for message in value or () if not message.startswith(MESSAGE)]
+    return "Completed" if value == "Perfect" else value
 
 
 def _tick_differences(log: RouteLog, again: RouteLog) -> Iterable[Difference]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from autovla_core.errors import RouteError
+from autovla_core.evaluation.identity import changed, told_by_all
 from autovla_core.evaluation.parts import Parts
 from autovla_core.files import write_whole
 from autovla_core.scoring.closed_loop import INFRACTIONS, Infraction, Scores
@@ -57,6 +58,7 @@ class Record:
     duration_system: float  # s of the wall clock
     detail: str = ""  # the error behind a crash; scenarios that could not be played
     planner: Mapping[str, float] = field(default_factory=dict)  # ``Driver.summary``; empty for a stranger's agent
+    made_with: Mapping[str, str] = field(default_factory=dict)  # simulator, versions, hash of the code
 
     @property
     def route_id(self) -> str:
@@ -69,7 +71,7 @@ class Record:
         return self.status not in STATUS_RANK
 
     def to_json(self, index: int) -> dict[str, object]:
-        """The leaderboard's record; ``seed``, ``detail``, ``infraction_times_s`` and ``planner`` are ours."""
+        """The leaderboard's record; ours are ``seed``, ``detail``, ``infraction_times_s``, ``planner`` and more."""
         messages = {kind: [i.message for i in self.infractions if i.kind == kind] for kind in INFRACTIONS}
         scores = {
             "score_route": self.scores.route,
@@ -94,6 +96,7 @@ class Record:
             "detail": self.detail,
             "infraction_times_s": self._times(),
             "planner": dict(self.planner),
+            "made_with": dict(self.made_with),
         }
 
     def _times(self) -> dict[str, list[float | None]]:
@@ -140,8 +143,9 @@ class ResultsFile:
         self._run = json.loads(json.dumps(dict(run)))
         self.sensors = list(sensors)
         self._parts, self._whole = parts, whole
-        apart = parts.read() if parts else {}
-        self._records: dict[str, dict[str, object]] = {**self._load(bool(apart)), **apart}
+        apart, runs = (parts.read(), parts.runs) if parts else ({}, [])
+        self._records: dict[str, dict[str, object]] = {**self._load(runs), **apart}
+        self._run = told_by_all(runs, self._run)
         foreign = sorted(set(self._records) - set(self._order))
         if foreign:
             raise RouteError(f"{self.file} holds routes that this run does not: {foreign}; choose another file")
@@ -183,8 +187,8 @@ class ResultsFile:
             "run": self._run,
         }
 
-    def _load(self, replaceable: bool) -> dict[str, dict[str, object]]:
-        """Records of the file; none if it is damaged but ``replaceable``, for its parts are at hand."""
+    def _load(self, runs: list[Mapping[str, object]]) -> dict[str, dict[str, object]]:
+        """Records of the file, and its run added to those of its parts; none if it is damaged but there are parts."""
         if not self.file.exists():
             return {}
         try:
@@ -192,18 +196,18 @@ class ResultsFile:
             records = {r["route_id"]: r for r in document["_checkpoint"]["records"]}
             run = document["run"]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-            if replaceable:
+            if runs:
                 logger.warning("%s is damaged; it is made anew from its drives", self.file)
                 return {}
             raise RouteError(
                 f"{self.file} is not a results file of this program; move it away or choose another"
             ) from None
-        if run != self._run:
-            changed = sorted(k for k in {*run, *self._run} if run.get(k) != self._run.get(k))
+        if differs := changed(run, self._run):
             raise RouteError(
-                f"{self.file} holds another run (differs in {', '.join(changed)}: "
-                f"{[run.get(k) for k in changed]} against {[self._run.get(k) for k in changed]}); choose another file"
+                f"{self.file} holds another run (differs in {', '.join(differs)}: "
+                f"{[run.get(k) for k in differs]} against {[self._run.get(k) for k in differs]}); choose another file"
             )
+        runs.append(run)
         return records
 
 

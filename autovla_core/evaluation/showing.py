@@ -12,6 +12,7 @@ from autovla_core.contracts import Plan
 from autovla_core.evaluation import map_facts
 from autovla_core.evaluation.guidance import GuidedPlanner
 from autovla_core.evaluation.insight import PlanTrace, driver_of, plan_of
+from autovla_core.evaluation.minimum_speed import KIND
 from autovla_core.evaluation.watching import Scenery, TickFacts, Watcher
 from autovla_core.route.progress import RouteProgress
 from autovla_core.scoring.closed_loop import score
@@ -91,7 +92,7 @@ class Showing(Watcher):
             lamps=self._lamps(pose),
             sides=[rgb_from_bgra(facts.input_data[name][1]) for name in SIDES if name in facts.input_data],
             score=score(judge.completion.percent, judge.infractions).composed,
-            infractions=[i.message for i in judge.infractions],
+            infractions=[i.message for i in judge.infractions if i.kind != KIND],
             title=self._title,
         )
 

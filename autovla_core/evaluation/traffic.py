@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from autovla_core.carla_bridge.wheel import carla
@@ -29,6 +31,12 @@ def spawn_traffic(
         client.get_trafficmanager(traffic_manager_port).set_synchronous_mode(True)
         client.apply_batch_sync([carla.command.SetAutopilot(i, True, traffic_manager_port) for i in ids], False)
     return [actor for actor in world.get_actors(ids)]
+
+
+def mean_speed(cars: Sequence[carla.Vehicle]) -> float | None:
+    """m/s, of those that are left; None without any."""
+    speeds = [car.get_velocity().length() for car in cars if car.is_alive]
+    return sum(speeds) / len(speeds) if speeds else None
 
 
 def _blueprint(world: carla.World, rng: np.random.Generator, role: str) -> carla.ActorBlueprint:

@@ -23,6 +23,7 @@ from transformers.utils import logging as hub_logging
 from autovla_core import config
 from autovla_core.action.codebook import Codebook
 from autovla_core.errors import CheckpointError, CodebookError, ConfigError
+from autovla_core.files import sync_tree, take_place
 from autovla_core.model.encoding import CameraView, action_start
 from autovla_core.model.families import SPECIALS, family_of, read_config, write_processor
 from autovla_core.prompt.render import WORDING_HASH
@@ -85,6 +86,7 @@ def writing(folder: str | Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
+        sync_tree(partial)  # before the old one goes
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"{folder} cannot be written: {error}; what stood there is as it was") from None
@@ -94,7 +96,7 @@ def writing(folder: str | Path) -> Iterator[Path]:
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
-    partial.rename(folder)
+    take_place(partial, folder)
     shutil.rmtree(old, ignore_errors=True)
 
 

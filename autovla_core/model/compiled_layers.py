@@ -1,4 +1,4 @@
-"""Layers of a small model over many tokens on a CPU: torch multiplies matrices, compiled kernels do what lies between."""
+"""Layers of a small model over many tokens on a CPU: torch multiplies matrices, compiled kernels do what is between."""
 
 from __future__ import annotations
 

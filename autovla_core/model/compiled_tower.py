@@ -23,7 +23,9 @@ from autovla_core.model.tower import EPS, UNIT, Layout, make_layout, stretch_end
 class Looks:
     """What follows from the number of pairs of images."""
 
-    starts: np.ndarray  # (N, R) where each row of each patch begins among the bytes of all cameras, in the tower's order
+    starts: (
+        np.ndarray
+    )  # (N, R) where each row of each patch begins among the bytes of all cameras, in the tower's order
     cos: np.ndarray  # (N, S)
     sin: np.ndarray
     whole: tuple[Stretch, ...]  # one for each image
@@ -41,14 +43,16 @@ class CompiledTower:
     def __init__(self, model: PreTrainedModel, encoder: Encoder) -> None:
         from autovla_core.model.kernels import layers  # numba is slow to import; only small models need it
 
-        self._tower, self._encoder, self._spread = model.model.visual, encoder, layers.spread
+        self._tower, self._encoder = model.model.visual, encoder
+        self._spread, self._middle = layers.spread, float(layers.MIDDLE)
         blocks = self._tower.blocks
         self._count, self._heads = len(blocks), blocks[0].attn.num_heads
         self._layers = CompiledLayers(LayerWeights.of_tower(blocks), self._heads, self._heads, EPS)
         self._full = set(self._tower.fullatt_block_indexes)
         self._looks = lru_cache(maxsize=8)(self._make_looks)
         self._version = -1
-        self._refresh()
+        black = {c.id: torch.zeros(1, PAIR, c.height, c.width, 3, dtype=torch.uint8) for c in encoder.cameras}
+        self(black, 1)  # compiles now, or loads what was compiled once, rather than within the first plan
 
     @torch.inference_mode()
     def __call__(self, clips: Mapping[str, torch.Tensor], pairs: int) -> tuple[torch.Tensor, ...]:
@@ -81,7 +85,8 @@ class CompiledTower:
         gain, offset = (part.view(3, 1, 1, 1) for part in scale(self._encoder.pixels))
         weight, self._version = weight.detach(), weight._version
         ordered = (weight * gain).permute(0, 2, 3, 4, 1).flatten(1)
-        self._embed, self._offset = ordered.t().contiguous(), (weight * offset).sum((1, 2, 3, 4))
+        self._embed = ordered.t().contiguous()
+        self._offset = (weight * (offset + self._middle * gain)).sum((1, 2, 3, 4))
 
     def _make_looks(self, pairs: int) -> Looks:
         encoder = self._encoder

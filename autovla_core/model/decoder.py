@@ -158,6 +158,7 @@ class LeanDecoder:
     def _warm(self) -> None:
         """Compile now, or load what was compiled once, rather than within the first plan."""
         self._refresh()
+        self._forward(self._embedding.new_zeros(2, self._embedding.shape[1]), self._slice(1, 0, 2), None)
         self.lengths = [0]
         self.write_actions(self.extend(torch.zeros(1, 1, dtype=torch.long)), 0.0, None, 2)
         self.lengths = []
@@ -198,9 +199,7 @@ class LeanDecoder:
         first = self._encoder.first_action
         rows = self._embedding[first : first + self._encoder.actions].detach()
         chance = torch.zeros(len(hidden), steps, dtype=torch.float64) if throws is None else throws
-        tokens, log_probs = self._compiled.write(
-            hidden, chance, temperature, rows, self.lengths, *self._arrays
-        )
+        tokens, log_probs = self._compiled.write(hidden, chance, temperature, rows, self.lengths, *self._arrays)
         self.lengths = [length + steps - 1 for length in self.lengths]
         return tokens, log_probs
 
@@ -222,7 +221,7 @@ class LeanDecoder:
         video_places: torch.Tensor | None = None,
         extra: Sequence[torch.Tensor] = (),
     ) -> torch.Tensor:
-        """The output (B, D) of tokens x (B * T, D) at places ``picks`` (B,) of each row, or at the last; x is used up."""
+        """The output (B, D) of tokens x (B * T, D) at places ``picks`` (B,) of each row, or at the last. Uses x up."""
         if self._layers is not None and window.places is None:
             return self._forward_compiled(self._layers, x, window, video_places, extra)
         final, weights = self._count - 1, self._weights

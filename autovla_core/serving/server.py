@@ -1,6 +1,6 @@
 """The planner behind a socket: all of the server's sockets and the threads that serve them.
 
-One thread accepts, one thread serves each connection, one plans (``batching.py``). Whatever a client
+A thread for each listening socket accepts, one serves each connection, one plans (``batching.py``). Whatever a client
 sends, or stops sending, ends at most its own connection.
 """
 
@@ -12,6 +12,7 @@ import itertools
 import logging
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ from autovla_core.serving.client import (
     Limits,
     Message,
     ProtocolError,
+    local_name,
     proof,
     send,
     tune,
@@ -39,6 +41,7 @@ from autovla_core.serving.statistics import Statistics
 
 logger = logging.getLogger(__name__)
 
+EVERYWHERE = ("0.0.0.0", "::")
 SHORTEST_TOKEN = 16
 STRANGER = Limits(header=4096, body=0)  # before a client has shown its token
 
@@ -103,6 +106,9 @@ class PlannerServer:
         planner: called from one thread only.
         about: plain values that every client is told: model, cameras.
         cockpit: makes a ``Cockpit`` around a planner, for agents that have no driver of their own.
+
+    Attributes:
+        address: ``host:port`` for clients on this machine.
     """
 
     def __init__(
@@ -121,16 +127,17 @@ class PlannerServer:
         self._connections: dict[int, socket.socket] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._listener = _listen(self.config)
+        listener = _listen(self.config)
+        host, port = listener.getsockname()[:2]
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._listeners = [listener, *_listen_locally(self.config, port)]
         self.batcher = Batcher(planner, self.config.window_s, self.config.max_batch, self.statistics)
-        self._acceptor = threading.Thread(target=self._accept, name="accept", daemon=True)
-        self._acceptor.start()
-
-    @property
-    def address(self) -> str:
-        """``host:port`` for clients on this machine."""
-        host, port = self._listener.getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._acceptors = [
+            threading.Thread(target=self._accept, args=(listener,), name="accept", daemon=True)
+            for listener in self._listeners
+        ]
+        for acceptor in self._acceptors:
+            acceptor.start()
 
     def __enter__(self) -> PlannerServer:
         return self
@@ -141,11 +148,15 @@ class PlannerServer:
     def close(self) -> None:
         """Stop listening, hang up on everybody, end the planner's thread."""
         self._stopped.set()
-        _hang_up(self._listener)
+        for listener in self._listeners:
+            _hang_up(listener)
         with self._lock:
             for connection in self._connections.values():
                 _hang_up(connection)
-        self._acceptor.join(timeout=10.0)
+        for acceptor in self._acceptors:
+            acceptor.join(timeout=10.0)
+        for listener in self._listeners:
+            listener.close()
         self.batcher.close()
 
     def health(self) -> dict[str, object]:
@@ -155,16 +166,16 @@ class PlannerServer:
         about = {"version": VERSION, "batch": self.config.max_batch, **self.about}
         return {"ok": not self._stopped.is_set(), "uptime_s": self.statistics.uptime_s, "connections": count, **about}
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         while not self._stopped.is_set():
             try:
-                connection, peer = self._listener.accept()
+                connection, peer = listener.accept()
             except OSError as error:
                 if not self._stopped.is_set():
                     logger.warning("cannot accept: %s", error)  # too many open files, for one
                     self._stopped.wait(0.2)
                 continue
-            self._serve(connection, str(peer[0]))
+            self._serve(connection, str(peer[0]) if peer else "this machine")
 
     def _serve(self, connection: socket.socket, peer: str) -> None:
         id = next(self._ids)
@@ -204,6 +215,7 @@ class _Connection:
         self.id, self.connection = id, connection
         self._server, self._config, self._full = server, server.config, full
         self._framer = Framer(STRANGER)
+        self._bearing_s = 0.0  # the time-out that the socket has now
         self._cockpit: Cockpit | None = None
 
     def serve(self) -> None:
@@ -246,7 +258,7 @@ class _Connection:
         """One whole message; the clock for its rest starts with its first byte, however slowly the rest drips in."""
         until = time.monotonic() + patience_s
         while True:
-            self.connection.settimeout(max(until - time.monotonic(), 1e-3))
+            self._bear(max(until - time.monotonic(), 1e-3))
             idle = self._framer.idle
             count = self.connection.recv_into(self._framer.space())
             if not count:
@@ -257,8 +269,15 @@ class _Connection:
             if idle:
                 until = time.monotonic() + min(self._config.message_s, patience_s)
 
+    def _bear(self, left_s: float) -> None:
+        """Let the next call last ``left_s`` or a tenth more: a large message is read in many calls, and telling the
+        socket before each of them costs as much as the call."""
+        if not left_s <= self._bearing_s <= 1.1 * left_s:
+            self.connection.settimeout(left_s)
+            self._bearing_s = left_s
+
     def _send(self, message: Message) -> None:
-        self.connection.settimeout(self._config.message_s)
+        self._bear(self._config.message_s)
         send(self.connection, message)
 
     def _answer(self, message: Message) -> Message:
@@ -342,6 +361,21 @@ def _listen(config: ServerConfig) -> socket.socket:
         listener.close()
         raise SetupError(f"cannot listen on {config.host}:{config.port}: {error}; choose another --port") from None
     return listener
+
+
+def _listen_locally(config: ServerConfig, port: int) -> list[socket.socket]:
+    """The same port for clients on this machine as a Unix socket, where there are abstract names (Linux) and the host
+    takes clients from this machine at all."""
+    if not (is_loopback(config.host) or config.host in EVERYWHERE) or not sys.platform.startswith("linux"):
+        return []
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(local_name(port))
+        listener.listen(config.max_connections)
+    except OSError as error:
+        listener.close()
+        raise SetupError(f"cannot listen at {local_name(port)!r}: {error}; choose another --port") from None
+    return [listener]
 
 
 def _hang_up(connection: socket.socket) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import carla
 import numpy as np
@@ -63,3 +64,25 @@ def test_the_baseline_drives_along_its_route(load):
 
 def test_expert_configurations_are_checked_with_their_paths():
     assert configs.load(ExpertConfig, ROOT / AGENTS["autovla_expert_agent"]) == ExpertConfig()
+
+
+def test_the_expert_keeps_the_route_that_the_official_base_class_thins(load, monkeypatch):
+    """A left turn of 20 m radius: of every 50th point nothing but its ends is left."""
+    module = load("autovla_expert_agent")
+
+    def thin(self: object, gps: list, world: list) -> None:
+        self._global_plan_world_coord = world[::50]
+
+    monkeypatch.setattr(module.AutonomousAgent, "set_global_plan", thin)
+    monkeypatch.setattr(module, "PrivilegedView", lambda *given: None)
+    hero = SimpleNamespace(attributes={"role_name": "hero"})
+    agent = module.ExpertAgent("localhost", 2000)
+    agent.config = ExpertConfig()
+    agent._world = SimpleNamespace(get_actors=lambda: SimpleNamespace(filter=lambda kinds: [hero]))
+    turn = [20.0 * np.array([np.sin(a), 1.0 - np.cos(a), 0.0]) for a in np.arange(0.0, np.pi / 2, 0.05)]
+    rotations = [carla.Rotation(yaw=-float(np.degrees(a))) for a in np.arange(0.0, np.pi / 2, 0.05)]
+    places = [carla.Location(float(x), -float(y), 0.0) for x, y, _ in turn]
+    agent.set_global_plan([], [(carla.Transform(at, yaw), 1) for at, yaw in zip(places, rotations)])
+    assert agent._begin()
+    driven = agent.expert.path.points[: int(agent.expert.path.length / 0.5)]
+    assert np.abs(np.hypot(driven[:, 0], driven[:, 1] - 20.0) - 20.0).max() < 0.15

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -69,11 +70,14 @@ class Script:
         self.process.wait(timeout=PATIENCE_S)
 
 
-def take_a_picture(client: carla.Client) -> None:
-    """Let the server build its cameras: on a busy machine that may take longer than the 2 s that a script waits."""
-    world = client.get_world()
-    for name in ("sensor.camera.rgb", "sensor.lidar.ray_cast"):
-        world.spawn_actor(world.get_blueprint_library().find(name), carla.Transform()).destroy()
+def measure_once(client: carla.Client) -> None:
+    """Let the server build its cameras and rays: on a busy machine that may take longer than the script's 2 s."""
+    world, measured = client.get_world(), queue.Queue()
+    for name in ("sensor.camera.rgb", "sensor.lidar.ray_cast", "sensor.other.radar"):
+        sensor = world.spawn_actor(world.get_blueprint_library().find(name), carla.Transform())
+        sensor.listen(measured.put)
+        measured.get(timeout=120.0)
+        sensor.destroy()
 
 
 def test_generate_traffic_spawns_drives_and_takes_all_away(start_minicarla, tmp_path) -> None:
@@ -98,17 +102,31 @@ def test_generate_traffic_spawns_drives_and_takes_all_away(start_minicarla, tmp_
 
 def test_sensor_synchronization_misses_no_sensor(start_minicarla, tmp_path) -> None:
     path = example("sensor_synchronization.py")
+    sensors = path.read_text(encoding="utf-8").count("sensor_list.append(")
     server = start_minicarla("--town", "Pennyfield")
-    take_a_picture(server.client())
-    script = Script(path, server.port, tmp_path / "said")
-    script.wait_for("World's frame", 22)
-    script.interrupt()
-    frames = script.said().split("World's frame: ")[3:-1]  # the first ones may compile
-    assert "Traceback" not in script.said().split("KeyboardInterrupt")[0]
+    measure_once(server.client())
+    said = _synchronized(path, server.port, tmp_path)
+    frames = said.split("World's frame: ")[2:-1]
+    assert sensors >= 5 and len(frames) >= 10 and "missed" not in "".join(frames)
     for frame in frames:
         number = frame.split()[0]
-        assert re.findall(r"Frame: (\d+) ", frame) == [number] * 5, frame
-        assert len(set(re.findall(r"Sensor: (\w+)", frame))) == 5
+        assert re.findall(r"Frame: (\d+) ", frame) == [number] * sensors, frame
+        assert len(set(re.findall(r"Sensor: (\w+)", frame))) == sensors
+
+
+def _synchronized(path: Path, port: int, folder: Path) -> str:
+    """What it says in twelve frames; the script gives a tick 2 s, so a busy machine gets three tries."""
+    for attempt in range(3):
+        script = Script(path, port, folder / f"said_{attempt}")
+        try:
+            script.wait_for("World's frame", 12)
+        except AssertionError:
+            if attempt < 2 and "time-out of 2000ms" in script.said():
+                continue
+            raise
+        script.interrupt()
+        return script.said()
+    raise AssertionError("unreachable")
 
 
 def test_automatic_control_reaches_its_target_with_the_behavior_agent(start_minicarla, tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -17,11 +18,13 @@ from autovla_core.evaluation.collection import Collection, collect, simulated_se
 from autovla_core.evaluation.criteria import CriteriaConfig
 from autovla_core.evaluation.episode import EpisodeConfig, EpisodeLost, EpisodeUnfinished
 from autovla_core.evaluation.evaluator import Job, Run, drive, evaluate, fingerprint, jobs_of, simulator
+from autovla_core.evaluation.identity import own_simulator
 from autovla_core.evaluation.results import ResultsFile
 from autovla_core.evaluation.route_file import read_routes, write_routes
 from autovla_core.evaluation.route_generator import RouteStyle, lane_pair, random_route
+from autovla_core.evaluation.sensor_rules import ANY
 from autovla_core.evaluation.server_process import MinicarlaServer, is_free
-from autovla_core.evaluation.watching import Watcher
+from autovla_core.evaluation.watching import TickFacts, Watcher
 from autovla_core.evaluation.weathers import preset
 from autovla_core.logs.reader import RouteLog
 from autovla_core.sensing.faults import SensorFaults
@@ -87,6 +90,25 @@ def test_the_baseline_arrives_in_traffic_and_is_judged(there, route):
     record = drive(run, load_agent_class(BASELINE), there, Job(route, 2, 5))
     assert record.scores.route == 100.0, (record.status, record.detail)
     assert record.route_id == "RouteScenario_short_rep2" and record.seed == 5
+    speeds = [i.message for i in record.infractions if i.kind == "min_speed_infractions"]
+    assert 17 <= len(speeds) <= 22 and speeds[-1] == speeds[-2], "checkpoints as in Bench2Drive, the last one twice"
+    assert record.status == "Completed" and record.made_with["simulator"] == own_simulator()
+
+
+def test_the_weather_changes_along_a_route_whose_file_says_so(there, route):
+    class Sky(Watcher):
+        def __init__(self) -> None:
+            self.clouds: list[float] = []
+
+        def tick(self, facts: TickFacts) -> None:
+            self.clouds.append(there.session.world.get_weather().cloudiness)
+
+    sky, night = Sky(), {**route.weather, "cloudiness": 80.0}
+    changing = dataclasses.replace(route, weathers=((0.0, {**route.weather, "cloudiness": 0.0}), (100.0, night)))
+    record = drive(Run(BASELINE), load_agent_class(BASELINE), there, Job(changing, 0, 0), [sky])
+    assert record.scores.route == 100.0 and sky.clouds == sorted(sky.clouds)
+    assert sky.clouds[0] < 2.0 and 78.0 <= sky.clouds[-1] <= 80.0
+    assert len(set(sky.clouds)) <= 101, "in steps of one percent"
 
 
 def test_an_agent_that_crashes_ends_its_route_and_not_the_run(there, route, tmp_path):
@@ -105,7 +127,11 @@ def test_an_agent_whose_sensors_there_are_not_ends_its_route_and_not_the_run(the
         config: drive(Run(tmp_path, config), bad, there, Job(route, 0, 0)) for config in ("sonar", "silent", "nameless")
     }
     assert records["sonar"].status == "Failed - Agent's sensors were invalid"
-    assert "cannot mount sensor 'sonar' (sensor.other.sonar)" in records["sonar"].detail
+    assert "sensor 'sonar' (sensor.other.sonar) is of no allowed type" in records["sonar"].detail
+    allowed = Run(tmp_path, "sonar", EpisodeConfig(track=ANY))
+    refused = drive(allowed, bad, there, Job(route, 0, 0))
+    assert refused.status == records["sonar"].status
+    assert "cannot mount sensor 'sonar' (sensor.other.sonar)" in refused.detail
     assert records["silent"].status == records["nameless"].status == "Failed - Agent couldn't be set up"
     assert records["silent"].detail == "KeyError: 'silent'" and "has no id" in records["nameless"].detail
     there.session.tick()
@@ -198,7 +224,8 @@ def test_a_recorded_route_is_a_training_route(there, graph, tmp_path):
     log = RouteLog(tmp_path / done.name)
     assert list(log.plans["tick"]) == list(log.image_ticks["front"]) == list(range(0, len(log), 5))
     assert log.clip("front", 40).images.shape == (4, 140, 280, 3)
-    assert log.ticks["perturbed"].any() and log.outcome["status"] == "Perfect"
+    assert log.ticks["perturbed"].any() and log.outcome["status"] in ("Perfect", "Completed")
+    assert all(message.startswith("Average speed is") for message in log.outcome["infractions"])
     assert simulated_seconds(tmp_path) == pytest.approx(0.05 * len(log))
 
 

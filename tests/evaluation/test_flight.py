@@ -39,13 +39,14 @@ FLIGHT = Flight(
 )
 
 
-def log(folder: Path, ticks: int = 6, x: float = 0.1, status: str = "Perfect") -> RouteLog:
+def log(folder: Path, ticks: int = 6, x: float = 0.1, status: str = "Perfect", infractions=()) -> RouteLog:
     writer = RouteWriter(folder, RouteMeta("Havenbrook", "7", 11, rig={"front": {"id": "front"}}))
     for number in range(ticks):
         writer.tick(Tick(0.05 * number, x * number, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0))
         if number % 3 == 0:
             writer.image("front", number, np.full((8, 8, 3), 20 * number, np.uint8))
-    return RouteLog(writer.close({"status": status, "infractions": [], "score_route": 100.0, "score_composed": 100.0}))
+    scores = {"score_route": 100.0, "score_composed": 100.0}
+    return RouteLog(writer.close({"status": status, "infractions": list(infractions), **scores}))
 
 
 def test_a_flight_comes_back_as_it_was_written(tmp_path):
@@ -82,8 +83,16 @@ def test_equal_logs_do_not_differ_and_the_first_place_of_others_is_named(tmp_pat
     assert (moved.tick, moved.what, moved.logged, moved.replayed) == (1, "x", 0.1, 0.2)
     shorter = first_difference(first, log(tmp_path / "d", ticks=4))
     assert str(shorter) == "tick 4: length is 4, the log has 6"
-    ended = log(tmp_path / "e", status="Completed")
+    ended = log(tmp_path / "e", status="Failed - Agent got blocked")
     assert first_difference(first, ended).what == "status" and first_difference(first, ended, ended=False) is None
+
+
+def test_checkpoints_of_minimum_speed_which_older_logs_do_not_have_are_no_difference(tmp_path):
+    old, slow = log(tmp_path / "old"), "Average speed is 62.5% of the surrounding traffic's one"
+    new = log(tmp_path / "new", status="Completed", infractions=[slow] * 20)
+    assert first_difference(old, new) is None
+    crashed = log(tmp_path / "crashed", status="Completed", infractions=[slow, "Agent ran a red light 7"])
+    assert first_difference(old, crashed).what == "infractions"
 
 
 def test_a_picture_that_differs_is_found(tmp_path):

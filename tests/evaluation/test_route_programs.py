@@ -42,6 +42,23 @@ def test_options_that_would_not_be_heeded_are_refused(monkeypatch, capsys, optio
     assert complaint in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("program", ["evaluate_routes", "sweep_robustness"])
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--subset", "0,999"], "no route has the id '999'; the file has 0, 1, 2"),
+        (["--seeds", "0,a"], "found seed 'a' in '0,a', expected whole numbers"),
+    ],
+)
+def test_a_route_or_seed_that_there_is_not_is_one_sentence(monkeypatch, capsys, tmp_path, program, options, complaint):
+    routes = ROOT / "leaderboard_configs/routes/havenbrook_test20.xml"
+    agent = ["--agent", str(ROOT / "agents/autovla_baseline_agent.py"), "--agent-config", ""]
+    out = ["--routes", str(routes), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", [program, *agent, *out, *options])
+    assert tool(program).main() == 1
+    assert capsys.readouterr().err.startswith(f"{program}: {complaint}") and not (tmp_path / "out").exists()
+
+
 def test_a_share_of_more_than_all_routes_is_refused(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["collect_routes", "--out", "logs", "--routes", "1", "--scenarios", "3"])
     with pytest.raises(SystemExit):

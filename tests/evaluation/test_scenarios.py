@@ -19,8 +19,7 @@ from autovla_core.evaluation.criteria import ActorBlocked, CriteriaConfig
 from autovla_core.evaluation.facts import Moment
 from autovla_core.evaluation.route_file import read_routes, write_routes
 from autovla_core.evaluation.route_generator import RouteStyle, random_route
-from autovla_core.evaluation.route_track import RouteTrack
-from autovla_core.evaluation.scenarios.criteria import MinimumSpeed, ScenarioCriterion, Verdict, speed_share
+from autovla_core.evaluation.scenarios.criteria import ScenarioCriterion, Verdict
 from autovla_core.evaluation.scenarios.decoration import with_scenarios
 from autovla_core.evaluation.scenarios.junctions import arm_of
 from autovla_core.evaluation.scenarios.movers import Flow, LineFollower, Walk
@@ -322,17 +321,6 @@ def test_an_excused_ego_is_not_blocked_and_its_clock_starts_anew():
     assert not blocked.failure
     blocked.update(moment(40.1))
     assert blocked.failure == "Failed - Agent got blocked"
-
-
-def test_minimum_speed_compares_with_the_traffic_at_even_checkpoints():
-    """100 m in 4 parts; the ego drives 5 m/s, the others 8: 62.5 %."""
-    points = np.array([[x, 0.0, 0.0] for x in np.arange(0.0, 101.0)])
-    criterion = MinimumSpeed(RouteTrack(points, np.zeros(101)), lambda: 8.0, checkpoints=4)
-    for x in np.arange(0.0, 60.0, 0.25):
-        criterion.update(moment(x / 5.0, float(x), 5.0))
-    messages = [i.message for i in criterion.infractions]
-    assert messages == ["Average speed is 62.5% of the surrounding traffic's one"] * 2
-    assert speed_share([], [8.0]) == 100.0 and speed_share([9.0], [0.0]) == 100.0
 
 
 # ---- movers, on a vehicle that does what it is told

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
+from autovla_core.minicarla.simulation import Simulation, Traffic
 from autovla_core.minicarla.world import saved
 from autovla_core.minicarla.world.actor import Vehicle, Walker
 from autovla_core.minicarla.world.navigation import Floor, Navigation
@@ -49,7 +50,8 @@ def test_somebody_close_ahead_is_passed_on_the_right_and_nobody_else() -> None:
 def test_one_waits_for_a_car_that_comes_but_not_for_one_that_stands_or_leaves(
     x: float, speed: float, clear: bool
 ) -> None:
-    car = Vehicle(1, MKZ, location=np.array([x, 3.0, 0.0]), velocity=np.array([speed, 0.0, 0.0]), forward_speed=speed)
+    car = Vehicle(1, MKZ, forward_speed=speed)
+    car.location[:], car.velocity[:] = (x, 3.0, 0.0), (speed, 0.0, 0.0)
     assert _is_clear(np.zeros(2), np.array([0.0, 7.0]), [car]) == clear
 
 
@@ -109,7 +111,11 @@ def test_other_seeds_go_other_ways_and_a_town_without_sidewalks_has_nobody() -> 
         world = World(town, seed=seed)
         places.append([world.actors[i].location.tolist() for i in world.spawn_walkers(5, seed)])
     assert places[0] != places[1] and len(places[0]) == 5
-    assert World(load_town("Kestrelway")).spawn_walkers(5, 1) == []
+    motorway = World(load_town("Kestrelway"))
+    assert motorway.spawn_walkers(5, 1) == []
+    lost = motorway.spawn("walker.pedestrian.0002", {"role_name": ROLE}, (0.0, 0.0, 3.0), (0.0, 0.0, 0.0))
+    track(motorway, [], 3)
+    assert lost.walked_m == 0.0
 
 
 def test_a_walker_of_the_role_that_a_client_spawns_is_led_too_and_others_are_not() -> None:
@@ -119,3 +125,13 @@ def test_a_walker_of_the_role_that_a_client_spawns_is_led_too_and_others_are_not
     free = world.spawn("walker.pedestrian.0002", {}, place - (3.0, 0.0, 0.0), (0.0, 0.0, 0.0))
     track(world, [], 60)
     assert led.walked_m > 2.0 and free.walked_m == 0.0
+
+
+def test_the_server_puts_them_into_every_episode_if_it_is_told_to() -> None:
+    def count(walkers: int) -> list[int]:
+        simulation = Simulation("Pennyfield", 0, lambda town: None, lambda: 0.0, Traffic(0, 1, walkers))
+        counts = [sum(isinstance(a, Walker) for a in simulation.world.actors.values())]
+        simulation.load("", reset_settings=True)
+        return [*counts, sum(isinstance(a, Walker) for a in simulation.world.actors.values())]
+
+    assert count(6) == [6, 6] and count(0) == [0, 0]

@@ -25,7 +25,8 @@ from autovla_core.model.sampling import Dice, Sampling, choose
 from autovla_core.model.thinking import ThinkingConfig
 from autovla_core.model.vision_cache import ClipFeatures
 
-FAMILIES = ("qwen2_5_vl", "qwen3_vl", "qwen2_5_vl spelled")  # spelled: no token stands for a whole sentence
+# spelled: no token stands for a whole sentence; stored: every weight is a bfloat16, as in a checkpoint
+FAMILIES = ("qwen2_5_vl", "qwen3_vl", "qwen2_5_vl spelled", "qwen2_5_vl stored", "qwen3_vl stored")
 WARM = Sampling(temperature=1.0)
 
 
@@ -41,6 +42,9 @@ class Bench:
         with torch.no_grad():
             for model in (self.plain, self.model):
                 model.get_input_embeddings().weight[close] *= 12.0  # else a random model hardly ever ends a thought
+                if family.endswith("stored"):
+                    for parameter in model.parameters():
+                        parameter.copy_(parameter.bfloat16())
         self.features = ClipFeatures(self.model, self.encoder)
         self.lean = LeanDecoder(self.model, self.encoder)
         self.torch = LeanDecoder(self.model, self.encoder, compiled=False)

@@ -182,13 +182,17 @@ def test_a_kill_between_two_names_leaves_the_older_checkpoint_to_the_next_save(t
     saving.save(tmp_path, module, optimizer, Progress(step=3))
     (tmp_path / "checkpoint").rename(tmp_path / ".checkpoint.old")
     assert saving.resume(tmp_path, module, optimizer).step == 3
+    remove = saving.shutil.rmtree
+
+    def watched(path: Path, ignore_errors: bool = False) -> None:
+        if Path(path).name == ".checkpoint.old" and Path(path).exists():
+            assert (tmp_path / "checkpoint").exists(), "the only whole one is removed before there is another"
+        remove(path, ignore_errors)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saving.shutil, "rmtree", lambda path, **_: pytest.fail(f"{path} is the only whole one"))
-        partial = tmp_path / ".checkpoint.partial"
-        partial.mkdir()
-        partial.rmdir()
-        patch.setattr(saving.shutil, "rmtree", lambda path, **_: None)
+        patch.setattr(saving.shutil, "rmtree", watched)
         saving.save(tmp_path, module, optimizer, Progress(step=4))
+    assert not (tmp_path / ".checkpoint.old").exists()
     assert saving.resume(tmp_path, module, optimizer).step == 4
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autovla_core.errors import RouteError
+from autovla_core.files import take_place
 
 SPOILT = (
     "Failed",
@@ -111,9 +112,7 @@ class Jobs:
     def finish(self, job: Job, result: Path, **facts: object) -> None:
         """Move a complete result into its place."""
         record = read_record(result, job.route)
-        with open(result, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(result, self.result_file(job.route))
+        take_place(result, self.result_file(job.route))
         self._driving.discard(job.route)
         self.done[job.route] = str(record["status"])
         self.journal.add("done", route=job.route, attempt=job.attempt, status=record["status"], **facts)

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autovla_core.errors import RouteError
+from autovla_core.evaluation.identity import is_plain
 from autovla_core.evaluation.report.official import FIGURES, Official, read_folder
 from autovla_core.evaluation.results import STATUS_RANK
 from autovla_core.evaluation.route_file import Route, read_routes
+from autovla_core.evaluation.sensor_rules import ANY
 from autovla_core.evaluation.shielding import SHIELD, counts_of
 from autovla_core.scoring.bench2drive_abilities import ABILITIES, LETTERS
 
@@ -76,11 +78,17 @@ class RunResults:
 
     @property
     def benchmark(self) -> tuple[str, str, str]:
-        """What must be equal for two runs to stand in one table: route file, scoring rule, traffic and conditions."""
+        """What must be equal for two runs to stand in one table: route file, scoring rule, traffic and conditions.
+
+        To the conditions belongs the simulator, where it is told and no minicarla with its own towns.
+        """
         routes = str(self.run.get("routes") or f"unknown, routes {_routes_hash(self.drives)}")
         routes += " (unproven)" if self.official and self.official.unproven else ""
         traffic = [str(self.run.get("traffic", "not stated"))]
         traffic += [f"{name} {self.run[name]}" for name in ("weather", "faults") if self.run.get(name)]
+        traffic += ["any sensors"] if self.run.get("track") == ANY else []
+        simulator = str(self.run.get("simulator", ""))
+        traffic += [] if is_plain(simulator) else [f"on {simulator}"]
         return routes, str(self.run.get("rule", "not stated")), ", ".join(traffic)
 
 

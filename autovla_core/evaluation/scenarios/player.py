@@ -12,7 +12,7 @@ from autovla_core import geometry
 from autovla_core.carla_bridge.actuate import vehicle_control
 from autovla_core.contracts import Control
 from autovla_core.evaluation.route_file import Scenario
-from autovla_core.evaluation.scenarios.criteria import MinimumSpeed, ScenarioCriterion
+from autovla_core.evaluation.scenarios.criteria import ScenarioCriterion
 from autovla_core.evaluation.scenarios.registry import ALIASES, SCENARIOS, ScenarioType, scenario_type
 from autovla_core.evaluation.scenarios.road import RouteRoad
 from autovla_core.evaluation.scenarios.setting import EgoWatch, NoPlace, Script, Setting
@@ -93,8 +93,6 @@ class ScenarioPlayer:
         self.ego = EgoWatch(length=2 * box.extent.x, width=2 * box.extent.y)
         for number, scenario in enumerate(scenery.route.scenarios):
             self._add(number, scenario)
-        if scenery.traffic:
-            scenery.judge.add(MinimumSpeed(scenery.track, self._traffic_speed))
 
     def tick(self, facts: TickFacts) -> None:
         """All scenarios, one tick; then the noise that they put on the ego's control."""
@@ -140,11 +138,6 @@ class ScenarioPlayer:
         playing = _Playing(kind, setting)
         scenery.judge.add(playing.criterion)
         self._playing.append(playing)
-
-    def _traffic_speed(self) -> float | None:
-        """Mean speed (m/s) of the background cars that are left."""
-        speeds = [actor.get_velocity().length() for actor in self._scenery.traffic if actor.is_alive]
-        return sum(speeds) / len(speeds) if speeds else None
 
     def _skip(self, scenario: Scenario, reason: str) -> None:
         logger.warning("scenario %s is skipped: %s", scenario.name, reason)

@@ -12,6 +12,7 @@ from autovla_core.minicarla.blueprints import BLUEPRINTS
 from autovla_core.minicarla.sensors.glow import Glow
 from autovla_core.minicarla.sensors.meshes import LAMP_AHEAD_M, LAMP_SPACING_M, templates
 from autovla_core.minicarla.sensors.scene import Instance
+from autovla_core.minicarla.sensors.sirens import siren_glows, siren_instances
 from autovla_core.minicarla.world.actor import Actor, LightColor, TrafficLight, Vehicle, Walker
 from autovla_core.minicarla.world.mesh import Tag
 from autovla_core.minicarla.world.pose import rotation_matrix
@@ -42,6 +43,7 @@ def _instances(actor: Actor, world: World) -> Iterator[Instance]:
     if isinstance(actor, Vehicle):
         if f"vehicle:{actor.type_id}" in templates():
             yield vehicle_instance(actor, world.time)
+            yield from siren_instances(actor, world.time)
     elif isinstance(actor, Walker):
         yield _walker(actor)
     elif f"prop:{actor.type_id}" in templates():
@@ -89,8 +91,9 @@ def is_braking(vehicle: Vehicle) -> bool:
 
 
 def glows_of(world: World) -> list[Glow]:
-    """The lamps that are bright enough to glow: those of signals, and brake lamps."""
-    return [*_signal_glows(world), *_brake_glows(world)]
+    """The lamps that are bright enough to glow: those of signals, brake lamps and blue lights."""
+    sirens = (glow for _, actor in sorted(world.actors.items()) for glow in siren_glows(actor, world.time))
+    return [*_signal_glows(world), *_brake_glows(world), *sirens]
 
 
 def _signal_glows(world: World) -> Iterator[Glow]:

@@ -1,6 +1,6 @@
 """Templates of everything that moves or lights up: templates by key, and smooth normals.
 
-Keys: "vehicle:<type_id>", "walker", "walker_left", "walker_right", "prop:<type_id>",
+Keys: "vehicle:<type_id>", "siren:<type_id>", "walker", "walker_left", "walker_right", "prop:<type_id>",
 "lamps_red", "lamps_yellow", "lamps_green", "lamps_off". Local frame as in vehicle_meshes.
 """
 
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from autovla_core.minicarla.blueprints import BLUEPRINTS, Blueprint
+from autovla_core.minicarla.sensors.siren_bars import siren_bars
+from autovla_core.minicarla.sensors.street_furniture import SHAPES
 from autovla_core.minicarla.sensors.vehicle_meshes import vehicle_mesh, vehicle_proxy
 from autovla_core.minicarla.world.mesh import Material, Mesh, Tag, box, from_quads, join
 
@@ -212,7 +214,8 @@ def _blueprint_template(blueprint: Blueprint) -> Template:
     if blueprint.id.startswith("vehicle."):
         mesh = vehicle_mesh(blueprint.id, blueprint.base_type, blueprint.extent, blueprint.wheel_base)
         return Template(mesh, vehicle_proxy(blueprint.extent, blueprint.base_type))
-    mesh = PROPS.get(blueprint.id.removeprefix("static.prop."), PLAIN_PROP)(blueprint.extent)
+    name = blueprint.id.removeprefix("static.prop.")
+    mesh = (SHAPES.get(name) or PROPS.get(name, PLAIN_PROP))(blueprint.extent)
     return Template(mesh, mesh)
 
 
@@ -232,4 +235,4 @@ def templates() -> Mapping[str, Template]:
             built[f"vehicle:{blueprint.id}"] = _blueprint_template(blueprint)
         elif blueprint.id.startswith("static.prop."):
             built[f"prop:{blueprint.id}"] = _blueprint_template(blueprint)
-    return built
+    return built | {key: Template(mesh, empty) for key, mesh in siren_bars().items()}

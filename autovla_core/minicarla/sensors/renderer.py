@@ -22,6 +22,7 @@ from autovla_core.minicarla.sensors.raster import Buffers, Spans, View, rasteris
 from autovla_core.minicarla.sensors.rays import Caster
 from autovla_core.minicarla.sensors.scene import Geometry, Instance, ShadowMap, place, turn_from_carla
 from autovla_core.minicarla.sensors.shading import Beams
+from autovla_core.minicarla.sensors.street_lamps import StreetLamps
 from autovla_core.minicarla.sensors.vehicle_meshes import HEAD
 from autovla_core.minicarla.world.debug_shapes import DebugShape
 from autovla_core.minicarla.world.mesh import Mesh, Tag
@@ -50,6 +51,7 @@ class Renderer:
         self._pool = ThreadPoolExecutor(self._threads, "renderer") if self._threads > 1 else None
         self._scratch = threading.local()
         self._geometry = Geometry(town_mesh, templates())
+        self._lamps = StreetLamps(self._geometry.surfaces)
         self._noise, self._curve = sky.surface_noise(), sky.tone_curve()
         self._weather: Weather | None = None
         self._frame = 0
@@ -80,8 +82,9 @@ class Renderer:
     def update(self, world: World) -> None:
         """Take over a tick's weather, actors and lights; once per tick, before the cameras."""
         self.set_weather(world.weather)
+        self._light = self._lamps.lit(self._light, world)
         self.show(instances_of(world), world.frame - world.first_frame)
-        self.shine(glows_of(world))
+        self.shine([*glows_of(world), *self._lamps.glows()])
         self.draw(world.debug_shapes)
 
     def show(self, instances: Sequence[Instance], frame: int = 0) -> None:

@@ -177,6 +177,27 @@ def _beam_light(beams, x, y, z, nx, ny, nz):
 
 
 @inlined
+def _lamp_light(light, x, y, z, nz):
+    """(r, g, b) that street lamps add at a point: the pools below them, up to the height of their heads."""
+    pools = light.pools
+    u, v = x - light.pools_corner[0], y - light.pools_corner[1]
+    if not (u >= 0.0 and v >= 0.0 and u < pools.shape[1] - 1.0 and v < pools.shape[0] - 1.0):
+        return 0.0, 0.0, 0.0
+    ui, vi = int(u), int(v)
+    u, v = u - ui, v - vi
+    i, j = np.uintp(ui), np.uintp(vi)
+    k, m = i + np.uintp(1), j + np.uintp(1)
+    a, b, c, d = (1.0 - u) * (1.0 - v), u * (1.0 - v), (1.0 - u) * v, u * v
+    top = max(max(pools[j, i, 3], pools[j, k, 3]), max(pools[m, i, 3], pools[m, k, 3]))
+    q = light.night * min(1.0, max(0.0, top - z)) * (0.3 + 0.7 * max(nz, 0.0))
+    return (
+        q * (a * pools[j, i, 0] + b * pools[j, k, 0] + c * pools[m, i, 0] + d * pools[m, k, 0]),
+        q * (a * pools[j, i, 1] + b * pools[j, k, 1] + c * pools[m, i, 1] + d * pools[m, k, 1]),
+        q * (a * pools[j, i, 2] + b * pools[j, k, 2] + c * pools[m, i, 2] + d * pools[m, k, 2]),
+    )
+
+
+@inlined
 def _asphalt(noise, x, y, density):
     """Brightness: stains that are metres wide, grain that is seen near the camera."""
     q = 0.84 + 0.32 * _noise(noise, x * 0.19, y * 0.19)
@@ -347,6 +368,9 @@ def _surface_pixel(surfaces, instances, light, shadow, beams, noise, eye, buffer
     if beams.power.shape[0] > 0:
         q = _beam_light(beams, x, y, z, nx, ny, nz)
         lr, lg, lb = lr + q, lg + 0.94 * q, lb + 0.80 * q
+    if light.pools.shape[0] > 0:
+        pr, pg, pb = _lamp_light(light, x, y, z, nz)
+        lr, lg, lb = lr + pr, lg + pg, lb + pb
     if glow > 0.0:
         if material == EMISSIVE:
             r, g, b = r * 3.0, g * 3.0, b * 3.0

@@ -35,6 +35,8 @@ class Light(NamedTuple):
     puddles: float  # 0 none .. 1 many
     disc: float  # how much of the sun's disc is seen
     sky: np.ndarray  # (SKY_ROWS, SKY_COLUMNS + 1, 3) float32, the last column repeats the first
+    pools: np.ndarray = np.zeros((0, 0, 4), np.float32)  # below street lamps, see street_lamps.bake; empty by day
+    pools_corner: np.ndarray = np.zeros(2)  # of the map, x and y in metres
 
 
 def light_of(weather: Weather) -> Light:

@@ -20,7 +20,7 @@ from autovla_core.minicarla.world.world import World
 
 POOL_M = 18.0  # radius
 HANGS_M = 6.4  # above what it lights: how wide the pool is
-POOL_STRENGTH = 0.62  # right below a lamp of INTENSITY, as a share of a clear noon's light from above
+POOL_STRENGTH = 0.9  # right below a lamp of INTENSITY, as a share of a clear noon's light from above
 BRIGHTEST = 4.0  # times INTENSITY: more does not show
 GLOW_M, GLOW = 0.22, 0.55
 DOWN = np.array([0.0, 0.0, -1.0])

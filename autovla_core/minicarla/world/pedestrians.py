@@ -107,6 +107,8 @@ class Crowd:
         """Draw another place to go to; whether there is one."""
         walks = sidewalks_of(self._town)
         way.waited_s = way.lingered_s = 0.0
+        if not len(walks.areas):
+            return False
         here = walks.nearest(place)
         within = np.flatnonzero((walks.islands == walks.islands[here]) & ~walks.crossing)
         for _ in range(ANYWHERE if len(within) else 0):

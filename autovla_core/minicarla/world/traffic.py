@@ -6,8 +6,7 @@ Not the client's Traffic Manager: these cars are as deterministic as the rest of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -17,50 +16,15 @@ from autovla_core.minicarla.world.actor import TrafficLight, Vehicle, VehicleCon
 from autovla_core.minicarla.world.fleet import Fleet
 from autovla_core.minicarla.world.ground import project
 from autovla_core.minicarla.world.lane_change import Change
-from autovla_core.minicarla.world.layout import Lane
 from autovla_core.minicarla.world.right_of_way import QUEUED_SPEED, Car, Cars, Crossing, RightOfWay
 from autovla_core.minicarla.world.town import Town
+from autovla_core.minicarla.world.traffic_driver import Driver, Seats, Surroundings, crossings_along, predecessors_of
 from autovla_core.minicarla.world.traffic_path import POINTS, RENEW_BEFORE_END_M, Path, build_path
 
-SLOWEST, FASTEST = 0.70, 0.85  # of the speed limit
-LINE_MARGIN_M = 0.5  # stop this far before the end of the approach lane
 LOOK_UP_EVERY_M = 0.5
 BRAKE_LIGHT, RIGHT_BLINKER, LEFT_BLINKER = 0x8, 0x10, 0x20
 NO_CROSSING = Crossing(-1, (), -1, math.inf, math.inf)
 BLINKERS = {"left": LEFT_BLINKER, "right": RIGHT_BLINKER}
-
-
-class Driver:
-    """One car's intentions."""
-
-    def __init__(self, vehicle: Vehicle, seed: int, number: int) -> None:
-        self.vehicle = vehicle
-        self.rng = np.random.default_rng((seed, number))
-        self.factor = float(self.rng.uniform(SLOWEST, FASTEST))
-        self.path: Path | None = None
-        self.crossings: list[Crossing] = []
-        self.patience_s = float(np.random.default_rng((seed, number, 1)).uniform(*lane_change.PATIENCE_S))
-        self.change: Change | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Surroundings:
-    """What one driver sees of the others."""
-
-    cars: Cars
-    bodies: np.ndarray  # (n, BODY_COLUMNS), vehicles first
-    me: int  # own row of it
-    vehicles: int
-
-
-@dataclass(frozen=True, eq=False)
-class Seats:
-    """Where the drivers sit in a fleet, as long as its members stay."""
-
-    row_of: dict[int, int]  # the fleet's, which is another whenever its members change
-    members: np.ndarray  # (drivers,) rows of the fleet
-    driven: np.ndarray  # (vehicles,) bool
-    numbers: list[int]  # of the driver of each vehicle; -1: somebody else drives it
 
 
 class Traffic:
@@ -72,7 +36,7 @@ class Traffic:
         stops = frozenset(signal.id for signal in town.signals if signal.kind == "stop")
         self._rules = RightOfWay(town.lanes, {light.sign_id: light for light in lights}, stops)
         self._drivers: dict[int, Driver] = {}
-        self._before = _predecessors(town.lanes)
+        self._before = predecessors_of(town.lanes)
         self._looked_up: dict[int, tuple[float, float, int, float]] = {}  # x, y, lane, s of other cars
         self._seats: Seats | None = None
         self._make_room(0)
@@ -165,7 +129,7 @@ class Traffic:
         row[t.LAST_LANE_AT] = math.inf if self._town.lanes[last.lane].successors else path.last_span_at
         row[t.CHANGES_UNTIL] = -1.0
         driver.change = None
-        driver.crossings = _crossings(self._town.lanes, path)
+        driver.crossings = crossings_along(self._town.lanes, path)
         self._note_line(number, driver)
         for crossing in under_way:
             self._carry_over(driver, crossing)
@@ -296,30 +260,3 @@ class Traffic:
         if driver.change is not None:
             lights |= BLINKERS[driver.change.side]
         vehicle.light_state = lights
-
-
-def _predecessors(lanes: Sequence[Lane]) -> dict[int, tuple[int, ...]]:
-    """For each lane those that lead into it."""
-    found: dict[int, list[int]] = {lane.index: [] for lane in lanes}
-    for lane in lanes:
-        for following in lane.successors:
-            found[following].append(lane.index)
-    return {index: tuple(before) for index, before in found.items()}
-
-
-def _crossings(lanes: Sequence[Lane], path: Path) -> list[Crossing]:
-    """The junctions along a window, in order; one that the car is already in has its line behind."""
-    found, index = [], 0
-    while index < len(path.spans):
-        if lanes[path.spans[index].lane].junction_id < 0:
-            index += 1
-            continue
-        first = index
-        while index < len(path.spans) and lanes[path.spans[index].lane].junction_id >= 0:
-            index += 1
-        spans = path.spans[first:index]
-        approach = path.spans[first - 1].lane if first > 0 else spans[0].lane
-        leaving = path.spans[index].lane if index < len(path.spans) else -1
-        line = spans[0].start - LINE_MARGIN_M
-        found.append(Crossing(approach, tuple(s.lane for s in spans), leaving, line, spans[-1].end))
-    return found

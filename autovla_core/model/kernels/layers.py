@@ -8,18 +8,21 @@ from __future__ import annotations
 import numpy as np
 
 from autovla_core.model.kernels import parts
-from autovla_core.model.kernels.parts import compiled
+from autovla_core.model.kernels.parts import compiled, exponential, larger
+
+MIDDLE = np.float32(128.0)
 
 
 @compiled
 def spread(pixels: np.ndarray, starts: np.ndarray, run: int, out: np.ndarray) -> None:
-    """out (N, R * run) = for each patch its R rows of ``run`` bytes, which start at ``starts`` (N, R) in pixels."""
+    """out (N, R * run) = for each patch its R rows of ``run`` bytes, which start at ``starts`` (N, R) in pixels, less
+    ``MIDDLE``: small numbers lose less to rounding."""
     for n in range(starts.shape[0]):
         for r in range(starts.shape[1]):
             start = starts[n, r]
             source, target = pixels[start : start + run], out[n, r * run : (r + 1) * run]
             for i in range(run):
-                target[i] = np.float32(source[i])
+                target[i] = np.float32(source[i]) - MIDDLE
 
 
 @compiled
@@ -67,11 +70,29 @@ def seat(
 @compiled
 def share(scores: np.ndarray, scale: float, causal: bool) -> None:
     """Scores (H, N, T) become shares. ``causal``: the last row sees all, the one before all but the last, and so on."""
-    for h in range(scores.shape[0]):
-        for n in range(scores.shape[1]):
-            end = scores.shape[2] - (scores.shape[1] - 1 - n if causal else 0)
-            parts.soften(scores[h, n, :end], np.float32(scale))
-            scores[h, n, end:] = np.float32(0.0)
+    heads, count, places = scores.shape
+    factor = np.float32(scale)
+    for h in range(heads):
+        for n in range(count):
+            seen = scores[h, n, : places - (count - 1 - n if causal else 0)]
+            most = seen[0]
+            for t in range(len(seen)):
+                most = larger(most, seen[t])
+            for t in range(len(seen)):
+                seen[t] = (seen[t] - most) * factor
+    flat = scores.reshape(-1)
+    for i in range(len(flat)):  # in one go: the end of every row that fills no vector costs as much as the rest of it
+        flat[i] = exponential(flat[i])
+    for h in range(heads):
+        for n in range(count):
+            line, end = scores[h, n], places - (count - 1 - n if causal else 0)
+            total = np.float32(0.0)
+            for t in range(end):
+                total += line[t]
+            part = np.float32(1.0) / total
+            for t in range(end):
+                line[t] *= part
+            line[end:] = np.float32(0.0)
 
 
 @compiled

@@ -66,12 +66,12 @@ def power_of_two(context, whole):
 
 @numba.njit(cache=True, fastmath=FASTMATH, error_model="numpy", inline="always")
 def exponential(x: float) -> float:
-    """e^x of a float32 to about a unit in the last place, between e^-87 and e^88; of no number, no number.
+    """e^x of a float32 to about a unit in the last place, between e^-75 and e^88; of no number, no number.
 
     Cephes' polynomial on the remainder of a power of two. Loops that call it fill vector registers; the C library's
     exponential goes one number at a time.
     """
-    value = np.float32(-87.0) if x < np.float32(-87.0) else x
+    value = np.float32(-75.0) if x < np.float32(-75.0) else x  # smaller shares would be slow denormal numbers
     value = np.float32(88.0) if value > np.float32(88.0) else value
     whole = np.floor(value * np.float32(1.44269504) + np.float32(0.5))
     rest = value - whole * np.float32(0.693359375) + whole * np.float32(2.12194440e-4)
