@@ -232,20 +232,25 @@ def drive(
     subscribers: Sequence[Subscriber] = (),
     disturbance: Disturbance | None = None,
 ) -> Record:
-    """One drive of one route by a new agent."""
+    """One drive of one route by a new agent; the record, also one that an error carries, says what it was made with."""
+    made_with = {"simulator": there.facts.name([job.route.town]), **versions()}
     agent = agent_class(there.host, there.port, False)
-    record = run_episode(
-        there.session,
-        in_weather(job.route, run.weather),
-        agent,
-        run.agent_config,
-        job.seed,
-        job.repetition,
-        run.episode,
-        subscribers,
-        disturbance,
-    )
-    return dataclasses.replace(record, made_with={"simulator": there.facts.name([job.route.town]), **versions()})
+    try:
+        record = run_episode(
+            there.session,
+            in_weather(job.route, run.weather),
+            agent,
+            run.agent_config,
+            job.seed,
+            job.repetition,
+            run.episode,
+            subscribers,
+            disturbance,
+        )
+    except (EpisodeLost, EpisodeUnfinished) as error:
+        error.record = dataclasses.replace(error.record, made_with=made_with)
+        raise
+    return dataclasses.replace(record, made_with=made_with)
 
 
 def _own_server(port: int, threads: int) -> MinicarlaServer:

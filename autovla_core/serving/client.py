@@ -368,6 +368,7 @@ class Client:
             RemoteError: the planner refused the observation, under the planner's own name.
             Unreachable, TimedOut, ProtocolError: the server is not there, too slow, or no such server.
         """
+        clips = self._looked_at(clips)
         fields = {"time_s": float(time_s), "speed": float(speed), "acceleration": float(acceleration)}
         fields.update(command=int(command), instruction=instruction, cameras=list(clips))
         arrays = {"pose": np.asarray(pose, np.float64)}
@@ -376,6 +377,15 @@ class Client:
             arrays["images." + camera] = np.asarray(images)
             arrays["times." + camera] = np.asarray(times_s, np.float64)
         return _plan(self.call("plan", fields, arrays))
+
+    def _looked_at(self, clips: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Mapping:
+        """The clips that the model has cameras for, as the server told at the greeting: others need not travel. All of
+        them, where it told nothing or knows none: what is missing it says best itself."""
+        cameras = self.server.get("cameras")
+        if not isinstance(cameras, list):
+            return clips
+        known = {entry[0] for entry in cameras if isinstance(entry, list) and entry and isinstance(entry[0], str)}
+        return {camera: clip for camera, clip in clips.items() if camera in known} or clips
 
     def start_drive(self, poses: np.ndarray, commands: Sequence[int], resumed: bool = False) -> Mapping[str, object]:
         """Begin an episode that the server drives.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from autovla_core.errors import RouteError
-from autovla_core.evaluation.evaluator import Run, fingerprint, simulator_name
+from autovla_core.evaluation import evaluator
+from autovla_core.evaluation.episode import EpisodeLost
+from autovla_core.evaluation.evaluator import Job, Run, Simulator, drive, fingerprint, simulator_name
 from autovla_core.evaluation.identity import SimulatorFacts, ask, changed, is_plain, own_simulator, told_by_all
 from autovla_core.evaluation.parts import Parts
 from autovla_core.evaluation.report.collect import read_run
@@ -77,6 +82,19 @@ def test_a_record_says_what_it_was_made_with(tmp_path):
     results.add(record("a"))
     (stored,) = json.loads((tmp_path / "r.json").read_text())["_checkpoint"]["records"]
     assert stored["made_with"] == {"python": "3.11", "simulator": "minicarla 0.9.16"}
+
+
+def test_the_record_of_a_drive_that_was_lost_says_it_too(monkeypatch):
+    def lose(*drive: object) -> None:
+        raise EpisodeLost("gone", dataclasses.replace(record("a"), made_with={}))
+
+    monkeypatch.setattr(evaluator, "run_episode", lose)
+    there = Simulator(SimpleNamespace(), "", 0, facts=SimulatorFacts("0.9.15", frozenset({"Town12"})))
+    job = Job(Route("a", "Town12", ((0.0, 0.0, 0.0), (9.0, 0.0, 0.0))), 0, 0)
+    with pytest.raises(EpisodeLost) as lost:
+        drive(Run(Path("a.py")), lambda *where: SimpleNamespace(), there, job)
+    assert lost.value.record.made_with.keys() == {"simulator", "python", "numpy", "carla", "code"}
+    assert lost.value.record.made_with["simulator"] == "CARLA 0.9.15"
 
 
 def test_a_simulator_is_told_by_its_towns():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from autovla_core.contracts import Clip, Mode, Observation, Plan
 from autovla_core.errors import AutoVLAError, ConfigError, ObservationError, SetupError
 from autovla_core.serving import client as wire
-from autovla_core.serving.client import Client, Framer, Message, RemoteError, TimedOut, Unreachable, receive, send
+from autovla_core.serving.client import Client, Framer, Message, RemoteError, TimedOut, Unreachable, dial, receive, send
 from autovla_core.serving.remote import RemotePlanner, ServingError, read_token
 from autovla_core.serving.server import PlannerServer, ServerConfig, is_loopback
 
@@ -347,3 +348,29 @@ def test_a_token_file_holds_its_token_in_the_first_line(tmp_path) -> None:
         read_token(file)
     with pytest.raises(ConfigError, match="no token file"):
         read_token(tmp_path / "absent")
+
+
+def test_clips_that_the_model_does_not_look_at_stay_at_home(planner, observe) -> None:
+    about = {"cameras": [["front", 28, 56], ["rear", 28, 56]]}
+    seen = observe(cameras=("front", "front_left", "front_right"))
+    with PlannerServer(planner, ServerConfig(port=0), about) as server:
+        remote = RemotePlanner(server.address)
+        assert remote.plan(seen).tokens[0] == 3  # before the greeting nobody knows
+        assert_same(remote.plan(seen), planner.plan(observe()))  # the front alone
+        unknown = observe(cameras=("roof",))
+        assert_same(remote.plan(unknown), planner.plan(unknown))
+        remote.close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="abstract sockets are Linux's")
+def test_a_client_on_this_machine_needs_no_tcp_and_one_elsewhere_does(planner, serve) -> None:
+    host, port = serve(planner).address.split(":")
+    with dial((host, int(port)), 5.0) as near, socket.create_connection((host, int(port)), 5.0) as far:
+        assert near.family == socket.AF_UNIX and far.family == socket.AF_INET
+        for connection in (near, far):
+            assert receive(connection, Framer()).kind == "hello"
+
+
+def test_a_port_without_a_local_name_is_reached_by_tcp() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, dial(listener.getsockname(), 5.0) as connection:
+        assert connection.family == socket.AF_INET
