@@ -33,5 +33,5 @@ clean:
 	touch $@
 
 .venv/installed-for-tests: .venv/created $(PINS)
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e .[test,train,view]
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e .[test,train,view,cluster]
 	touch .venv/installed $@

@@ -44,7 +44,7 @@ THIRD_PARTY = {
     "numba": {
         "autovla_core/minicarla/sensors",
         "autovla_core/minicarla/world",
-        "autovla_core/model/kernel.py",
+        "autovla_core/model/kernels",
         "autovla_core/scoring/pdm",
     },
     "av": {

@@ -107,14 +107,15 @@ def _costs(options: argparse.Namespace, out: Path) -> dict[str, tuple[float, flo
         ticks = record.duration_game / 0.05
         found[name] = (1e3 * sum(one.cpu_s for one in timed) / ticks, 1e3 * record.duration_system / ticks)
 
-    with simulator(threads=1) as there, VideoWriter(out / "film.mp4", hud.SIZE, 10) as film:
-        showing = [Showing(lambda view: film.write(hud.compose(view, showing[0].bird)))]
-        facts = Provenance(run.agent, run.agent_config, run.episode)
+    facts = Provenance(run.agent, run.agent_config, run.episode)
+    with simulator(threads=1) as there:
         cost("(warm-up)", [])
         cost("plain", [])
         cost("recorder", recorders(out, "recorded", facts))
-        cost("film", showing)
-        cost("recorder, film", [*recorders(out, "both", facts), *showing])
+        with VideoWriter(out / "film.mp4", hud.SIZE, 10) as film:
+            showing = [Showing(lambda view: film.write(hud.compose(view, showing[0].bird)))]
+            cost("film", showing)
+            cost("recorder, film", [*recorders(out, "both", facts), *showing])
     del found["(warm-up)"]
     return found
 

@@ -19,9 +19,9 @@ from training.datasets import nuscenes
 from training.datasets.mixture import SourceConfig
 from training.datasets.sample import DatasetError, Sample
 from training.evaluate_open_loop import EvaluationConfig, evaluate
-from training.schedule import LoopConfig
 from training.open_loop_planners import Baseline, Batched, Planned, Sampling, Thinking
 from training.open_loop_results import ResultsError
+from training.schedule import LoopConfig
 from training.sft_settings import DataConfig, LossConfig, ModelConfig, SftConfig
 
 CAMERAS = tuple(CameraView(name, 56, 84) for name in ("front", "front_left", "front_right"))

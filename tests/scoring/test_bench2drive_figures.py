@@ -105,6 +105,12 @@ def test_efficiency_is_a_mean_of_means_without_values_over_1000():
     assert efficiency(records, records).official == 100.0
 
 
+def test_the_official_efficiency_is_summed_in_the_order_of_the_merged_file():
+    """Highest name first; (0.3 + 0.2) + 0.1 ends in another digit than (0.1 + 0.2) + 0.3."""
+    made = figures([record(id, min_speed_infractions=speeds(f"0.{id}")) for id in "123"])
+    assert made["driving efficiency"][0] == (0.3 + 0.2 + 0.1) / 3 != (0.1 + 0.2 + 0.3) / 3
+
+
 def test_the_last_checkpoint_that_is_written_twice_counts_once_corrected():
     records = [record("1", min_speed_infractions=speeds(100, 40, 40))]
     figure = efficiency(records, records)
