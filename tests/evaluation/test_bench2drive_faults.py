@@ -371,7 +371,8 @@ def test_processes_are_found_by_their_mark_alone():
 def test_workers_with_a_folder_each_leave_one_result_a_route_whatever_dies(scene, undisturbed, tmp_path):
     """As over ray: what a machine has finished no other drives again, also after a call that was cut short."""
     many = scene("many")
-    many.script.write_text(json.dumps({IDS[0]: ["hang"], IDS[2]: ["killed"], IDS[5]: ["die"] * 3}))
+    # The second hang keeps the first worker busy until the other has begun.
+    many.script.write_text(json.dumps({IDS[0]: ["hang"], IDS[2]: ["hang", "killed"], IDS[5]: ["die"] * 3}))
     file = open_routes(many.routes)
     carla, python = many.carla_root, sys.executable
     run = Run(open_clone(many.clone), file, many.agent, "", carla, many.out, python, limits=LIMITS)
