@@ -1,10 +1,11 @@
 """What a planner server costs, and what batching brings, on this machine: ratios within one run.
 
-    python tools/measure_serving.py --checkpoint models/autovla-tiny
+    python tools/measure_serving.py
 
-Three 448x224 cameras (3.6 MB an observation) over loopback; the server runs in a process of its own. The added
-latency is the median remote minus the median in-process plan, asked in turn, so that other work hits both.
-Figures of a busy machine mean little: see the load that is printed with them.
+Three 448x224 cameras (3.6 MB an observation) over loopback; the server runs in a process of its own. The model is a
+tiny one with random weights that sees all three, because a client sends only what the model sees; ``--checkpoint``
+takes another. The added latency is the median remote minus the median in-process plan, asked in turn, so that other
+work hits both. Figures of a busy machine mean little: see the load that is printed with them.
 """
 
 from __future__ import annotations
@@ -15,15 +16,19 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from autovla_core.action.codebook import SHIPPED, Codebook
 from autovla_core.contracts import Clip, Command, Observation
 from autovla_core.errors import AutoVLAError, SetupError
 from autovla_core.files import write_whole
+from autovla_core.model import checkpoint, tiny
+from autovla_core.model.encoding import CameraView
 from autovla_core.model.vla import AutoVLA
 from autovla_core.serving.remote import RemotePlanner
 
@@ -34,13 +39,15 @@ CAMERAS = ("front", "front_left", "front_right")
 def main() -> int:
     """Return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, default=Path("models/autovla-tiny"))
+    parser.add_argument("--checkpoint", type=Path, help="default: made on the spot, three cameras of 280x140")
     parser.add_argument("--plans", type=int, default=200, help="a measurement")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--out", type=Path, help="write the figures there, as JSON")
     options = parser.parse_args()
     try:
-        figures = measure(options.checkpoint, options.plans, options.clients)
+        with tempfile.TemporaryDirectory() as made:
+            folder = options.checkpoint or _three_cameras(Path(made) / "model")
+            figures = measure(folder, options.plans, options.clients)
     except AutoVLAError as error:
         print(f"measure_serving: {error}", file=sys.stderr)
         return 1
@@ -51,11 +58,20 @@ def main() -> int:
     return 0
 
 
-def measure(checkpoint: Path, plans: int, clients: int) -> dict[str, float]:
+def _three_cameras(folder: Path) -> Path:
+    """A model of the shipped one's size with three cameras and random weights."""
+    codebook = Codebook.load(SHIPPED)
+    tokenizer = tiny.build_tokenizer(len(codebook))
+    views = tuple(CameraView(camera, 140, 280) for camera in CAMERAS)
+    checkpoint.save(folder, tiny.build_model("n2", tokenizer, codebook, 140, 280), tokenizer, codebook, views, {})
+    return folder
+
+
+def measure(folder: Path, plans: int, clients: int) -> dict[str, float]:
     """Milliseconds and plans a second by name."""
     figures = {"load of the last minute at the start": os.getloadavg()[0]}
-    with _Server(checkpoint) as server:
-        figures |= _latency(AutoVLA.from_pretrained(checkpoint, threads=1), RemotePlanner(server.address), plans)
+    with _Server(folder) as server:
+        figures |= _latency(AutoVLA.from_pretrained(folder, threads=1), RemotePlanner(server.address), plans)
         one = _throughput(server.address, 1, plans)
         many = _throughput(server.address, clients, plans)
         figures |= {"plans/s, 1 client": one, f"plans/s, {clients} clients": many, "throughput ratio": many / one}
